@@ -1,0 +1,206 @@
+"""The authors' released checkpoint <-> our VidTwin, tensor by tensor.
+
+`python -m autoencoder.release CKPT OUT` converts a released `.ckpt` or `.safetensors` to a diffusers folder.
+"""
+
+import argparse
+import math
+import pickle
+import re
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from autoencoder.config import VidTwinConfig
+from autoencoder.model import VidTwin
+from runtime.errors import UserError
+from runtime.script import script
+
+LOSS_PREFIX = "loss."
+
+# Our name on the left, the release's on the right; `#` stands for a number that both share.
+NAMES = {
+    "encoder.transformer.space_positions": "encoder.pos_embed",
+    "encoder.transformer.time_positions": "encoder.pos_embed_temporal",
+    "encoder.transformer.blocks.#": "encoder.blocks.#",
+    "encoder.patchify": "encoder.x_embedder",
+    "decoder.transformer.space_positions": "decoder.pos_embed",
+    "decoder.transformer.time_positions": "decoder.pos_embed_temporal",
+    "decoder.transformer.blocks.#": "decoder.blocks.#",
+    "decoder.unpatchify.linear": "decoder.final_layer.linear",
+    "decoder.unpatchify.modulation": "decoder.final_layer.scale_shift_table",
+    "unused.encoder_head_modulation": "encoder.final_layer.scale_shift_table",
+    "unused.encoder_head_weight": "encoder.final_layer.linear.weight",
+    "unused.encoder_head_bias": "encoder.final_layer.linear.bias",
+    "unused.decoder_patch_weight": "decoder.x_embedder.proj.weight",
+    "unused.decoder_patch_bias": "decoder.x_embedder.proj.bias",
+    "extract_structure.qformer.queries": "temporal_qformer.query_embeds",
+    "extract_structure.qformer.norm": "temporal_qformer.qformer.layernorm",
+    "extract_structure.qformer.layers.#": "temporal_qformer.qformer.encoder.layer.#",
+    "extract_structure.conv_in": "conv_in",
+    "extract_structure.halvings.#": "content_downsample_blocks.#",
+    "extract_structure.conv_out": "bottle_down",
+    "expand_structure.conv_in": "bottle_up.0",
+    "expand_structure.doublings.#": "content_upsample_blocks.#",
+    "expand_structure.conv_out": "conv_out",
+    "expand_structure.widen": "cont_emb.0",
+    "expand_structure.queries_to_frames": "cont_emb.2",
+    "extract_dynamics.halvings.#": "downsample_motion_module.#",
+    "extract_dynamics.conv_out": "motion_head",
+    "expand_dynamics.widen": "motion_emb",
+    "expand_dynamics.lengthen.0": "up_motion",
+}
+# The same, for what stands behind a block or a Q-Former layer.
+INNER_NAMES = {
+    "modulation": "scale_shift_table",
+    "space": "attn",
+    "time": "attn_temp",
+    "mlp.0": "mlp.fc1",
+    "mlp.2": "mlp.fc2",
+    "self_attention": "attention",
+    "cross_attention": "crossattention",
+    "up": "intermediate_query.dense",
+    "down": "output_query.dense",
+    "norm": "output_query.LayerNorm",
+}
+QFORMER_ATTENTION_NAMES = {
+    "query": "attention.query",
+    "key": "attention.key",
+    "value": "attention.value",
+    "out": "output.dense",
+    "norm": "output.LayerNorm",
+}
+
+
+def renamed(name: str, table: Mapping[str, str]) -> str:
+    """`name` with the longest prefix that the table knows replaced; unchanged where it knows none."""
+    for ours, theirs in sorted(table.items(), key=lambda row: -len(row[0])):
+        pattern = re.escape(ours).replace(r"\#", r"(\d+)") + r"(?=\.|$)"
+        if match := re.match(pattern, name):
+            number = match.group(1) if match.groups() else ""
+            return theirs.replace("#", number, 1) + name[match.end() :]
+    return name
+
+
+def release_name(name: str) -> str:
+    """The released checkpoint's name of one of our tensors."""
+    layer = re.match(r"(.*\.(?:blocks|layers)\.\d+)\.(.*)", name)
+    if layer is None:
+        return renamed(name, NAMES)
+    outer, inner = layer.groups()
+    if attention := re.match(r"((?:self|cross)_attention)\.(.*)", inner):
+        kind, rest = attention.groups()
+        return f"{renamed(outer, NAMES)}.{INNER_NAMES[kind]}.{renamed(rest, QFORMER_ATTENTION_NAMES)}"
+    return f"{renamed(outer, NAMES)}.{renamed(inner, INNER_NAMES)}"
+
+
+def to_release(model: VidTwin) -> dict[str, Tensor]:
+    """The model's tensors under the released checkpoint's names and in its shapes.
+
+    Raises `UserError` for a grid that is not square, for which the release has no format.
+    """
+    _, h, w = model.typed_config.grid
+    if h != w:
+        raise UserError(f"the released format knows square grids only, this model's is {h}x{w}; save it with diffusers")
+    return {release_name(name): tensor for name, tensor in model.state_dict().items()}
+
+
+def from_release(state_dict: Mapping[str, Tensor], num_heads: int = 12) -> VidTwin:
+    """A float32 VidTwin in eval mode with every tensor of a released checkpoint.
+
+    The geometry is read from the tensors' shapes (square grid); only names that start with `loss.` are
+    skipped. Raises `UserError` that names the first missing, extra or misshapen tensor.
+    """
+    tensors = {name: tensor for name, tensor in state_dict.items() if not name.startswith(LOSS_PREFIX)}
+    model = VidTwin.from_config_fields(read_config(tensors, num_heads))
+    ours = {release_name(name): name for name in model.state_dict()}
+    check_names_and_shapes(tensors, {name: model.state_dict()[ours[name]].shape for name in ours})
+    model.load_state_dict({ours[name]: tensor for name, tensor in tensors.items()}, strict=True)
+    return model.float().eval()
+
+
+def check_names_and_shapes(tensors: Mapping[str, Tensor], expected: Mapping[str, torch.Size]) -> None:
+    for problem, names in (
+        ("lacks the tensor", sorted(expected.keys() - tensors.keys())),
+        ("has an unknown tensor", sorted(tensors.keys() - expected.keys())),
+    ):
+        if names:
+            raise UserError(f"the checkpoint {problem} {names[0]}" + (f" (and {len(names) - 1} more)" * (len(names) > 1)))
+    for name, shape in expected.items():
+        if tensors[name].shape != shape:
+            raise UserError(f"the checkpoint's {name} has shape {tuple(tensors[name].shape)}, expected {tuple(shape)}")
+
+
+def read_config(tensors: Mapping[str, Tensor], num_heads: int = 12) -> VidTwinConfig:
+    """The sizes that a released checkpoint's shapes imply."""
+
+    def shape(name: str) -> torch.Size:
+        if name not in tensors:
+            raise UserError(f"the checkpoint lacks the tensor {name}; is it a VidTwin checkpoint?")
+        return tensors[name].shape
+
+    def count(pattern: str) -> int:
+        return len({match.group(1) for name in tensors if (match := re.match(pattern, name))})
+
+    dim, _, *patch = shape("encoder.x_embedder.proj.weight")
+    positions = shape("encoder.pos_embed")[1]
+    side = math.isqrt(positions)
+    if side * side != positions:
+        raise UserError(f"the checkpoint's encoder.pos_embed has {positions} positions, which is no square grid")
+    return VidTwinConfig(
+        frames=shape("encoder.pos_embed_temporal")[1] * patch[0],
+        height=side * patch[1],
+        width=side * patch[2],
+        patch=tuple(patch),
+        dim=dim,
+        encoder_depth=count(r"encoder\.blocks\.(\d+)\."),
+        decoder_depth=count(r"decoder\.blocks\.(\d+)\."),
+        num_heads=num_heads,
+        num_queries=shape("temporal_qformer.query_embeds")[0],
+        query_dim=shape("temporal_qformer.query_embeds")[1],
+        qformer_depth=count(r"temporal_qformer\.qformer\.encoder\.layer\.(\d+)\."),
+        qformer_hidden=shape("temporal_qformer.qformer.encoder.layer.0.intermediate_query.dense.weight")[0],
+        structure_channels=shape("bottle_up.0.weight")[1],
+        structure_conv_dim=shape("conv_in.weight")[0],
+        structure_halvings=count(r"content_downsample_blocks\.(\d+)\."),
+        dynamics_channels=shape("motion_emb.0.weight")[1],
+        dynamics_halvings=count(r"downsample_motion_module\.(\d+)\."),
+    )
+
+
+def read_checkpoint(path: Path) -> dict[str, Tensor]:
+    """The state dict in a `.safetensors` file or a (possibly Lightning) `.ckpt`, never running its pickle."""
+    if not path.is_file():
+        raise UserError(f"there is no file {path}")
+    try:
+        if path.suffix == ".safetensors":
+            from safetensors.torch import load_file
+
+            return load_file(path)
+        content = torch.load(path, map_location="cpu", weights_only=True)
+    except (RuntimeError, pickle.UnpicklingError, OSError, ValueError, EOFError) as error:
+        raise UserError(f"{path} cannot be read as a checkpoint: {str(error).splitlines()[0]}") from error
+    except Exception as error:
+        if type(error).__name__ == "SafetensorError":
+            raise UserError(f"{path} cannot be read as a checkpoint: {error}") from error
+        raise
+    return content.get("state_dict", content)
+
+
+@script
+def main(argv: list[str]) -> None:
+    parser = argparse.ArgumentParser(description="Convert a released VidTwin checkpoint to a diffusers folder.")
+    parser.add_argument("checkpoint", type=Path, help="released .ckpt or .safetensors")
+    parser.add_argument("out", type=Path, help="folder to write config.json and safetensors into")
+    parser.add_argument("--num-heads", type=int, default=12, help="attention heads (default 12, as released)")
+    args = parser.parse_args(argv)
+    model = from_release(read_checkpoint(args.checkpoint), args.num_heads)
+    model.save_pretrained(args.out)
+    print(f"{args.out}: {sum(p.numel() for p in model.parameters()) / 1e6:.1f} M parameters, {model.typed_config}")
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,135 @@
+"""The spatio-temporal transformer of encoder and decoder (paper, section 3.2; blocks as in the release)."""
+
+import torch
+import torch.nn.functional as F
+from einops import rearrange
+from torch import Tensor, nn
+
+LAYER_NORM_EPS = 1e-6
+
+
+def sincos_table(positions: Tensor, dim: int) -> Tensor:
+    """Sines, then cosines of `positions` (n) at `dim / 2` wavelengths from 2π to 2π·10⁴: `n dim`."""
+    frequencies = 10000.0 ** (-torch.arange(dim // 2, dtype=torch.float64) / (dim // 2))
+    angles = torch.outer(positions.double(), frequencies)
+    return torch.cat([angles.sin(), angles.cos()], dim=1).float()
+
+
+def space_table(h: int, w: int, dim: int) -> Tensor:
+    """Fixed 2-D positions `1 (h w) dim`: the column in the first half, the row in the second."""
+    rows, columns = torch.meshgrid(torch.arange(h), torch.arange(w), indexing="ij")
+    table = [sincos_table(axis.flatten(), dim // 2) for axis in (columns, rows)]
+    return torch.cat(table, dim=1)[None]
+
+
+def time_table(t: int, dim: int) -> Tensor:
+    """Fixed 1-D positions `1 t dim`."""
+    return sincos_table(torch.arange(t), dim)[None]
+
+
+def modulated_norm(x: Tensor, shift: Tensor, scale: Tensor) -> Tensor:
+    """LN(x)·(1 + scale) + shift over the last axis, in one fused call."""
+    return F.layer_norm(x, x.shape[-1:], 1 + scale, shift, LAYER_NORM_EPS)
+
+
+class Attention(nn.Module):
+    """Multi-head self-attention of a `b t h w d` grid, within each frame or along each position's time."""
+
+    SPACE = "b t h w (qkv heads d) -> qkv (b t) heads (h w) d"
+    TIME = "b t h w (qkv heads d) -> qkv (b h w) heads t d"
+
+    def __init__(self, dim: int, num_heads: int) -> None:
+        super().__init__()
+        self.num_heads = num_heads
+        self.qkv = nn.Linear(dim, 3 * dim)
+        self.proj = nn.Linear(dim, dim)
+
+    def over_space(self, x: Tensor) -> Tensor:
+        _, t, h, w, _ = x.shape
+        q, k, v = rearrange(self.qkv(x), self.SPACE, qkv=3, heads=self.num_heads)
+        out = F.scaled_dot_product_attention(q, k, v)
+        return self.proj(rearrange(out, "(b t) heads (h w) d -> b t h w (heads d)", t=t, h=h, w=w))
+
+    def over_time(self, x: Tensor) -> Tensor:
+        """Causal: a frame attends to itself and to earlier frames."""
+        _, _, h, w, _ = x.shape
+        q, k, v = rearrange(self.qkv(x), self.TIME, qkv=3, heads=self.num_heads)
+        out = F.scaled_dot_product_attention(q, k, v, is_causal=True)
+        return self.proj(rearrange(out, "(b h w) heads t d -> b t h w (heads d)", h=h, w=w))
+
+
+class Block(nn.Module):
+    """Attention in space, causal attention in time, MLP; six learned vectors modulate and gate them."""
+
+    def __init__(self, dim: int, num_heads: int, mlp_ratio: int = 4) -> None:
+        super().__init__()
+        self.space = Attention(dim, num_heads)
+        self.time = Attention(dim, num_heads)
+        self.mlp = nn.Sequential(
+            nn.Linear(dim, mlp_ratio * dim), nn.GELU(approximate="tanh"), nn.Linear(mlp_ratio * dim, dim)
+        )
+        self.modulation = nn.Parameter(torch.randn(6, dim) / dim**0.5)
+
+    def forward(self, x: Tensor, time_positions: Tensor | float = 0.0) -> Tensor:
+        """`b t h w d` to the same. `time_positions` (t 1 1 d) is added to what time attention sees."""
+        shift_a, scale_a, gate_a, shift_m, scale_m, gate_m = self.modulation
+        x = x + gate_a * self.space.over_space(modulated_norm(x, shift_a, scale_a))
+        x = x + gate_a * self.time.over_time(x + time_positions)  # not normalised, and the same gate
+        return x + gate_m * self.mlp(modulated_norm(x, shift_m, scale_m))
+
+
+class Transformer(nn.Module):
+    """A stack of blocks over a `t h w` grid: fixed space table in, fixed time table in the first block."""
+
+    def __init__(self, grid: tuple[int, int, int], dim: int, depth: int, num_heads: int) -> None:
+        super().__init__()
+        t, h, w = grid
+        self.grid = grid
+        self.register_buffer("space_positions", space_table(h, w, dim))
+        self.register_buffer("time_positions", time_table(t, dim))
+        self.blocks = nn.ModuleList(Block(dim, num_heads) for _ in range(depth))
+
+    def forward(self, x: Tensor) -> Tensor:
+        """`b t h w d` to the same."""
+        _, h, w = self.grid
+        x = x + rearrange(self.space_positions, "1 (h w) d -> h w d", h=h, w=w)
+        first, *others = self.blocks
+        x = first(x, rearrange(self.time_positions, "1 t d -> t 1 1 d"))
+        for block in others:
+            x = block(x)
+        return x
+
+
+class Patchify(nn.Module):
+    """Patch embedding: a convolution whose kernel is its stride. `b c t h w` pixels to a `b t h w d` grid."""
+
+    def __init__(self, patch: tuple[int, int, int], dim: int, channels: int = 3) -> None:
+        super().__init__()
+        self.proj = nn.Conv3d(channels, dim, kernel_size=patch, stride=patch)
+
+    def forward(self, video: Tensor) -> Tensor:
+        return rearrange(self.proj(video), "b d t h w -> b t h w d")
+
+
+class Unpatchify(nn.Module):
+    """Modulated norm and a linear map from a `b t h w d` grid back to `b c t h w` pixels."""
+
+    def __init__(self, patch: tuple[int, int, int], dim: int, channels: int = 3) -> None:
+        super().__init__()
+        p, q, r = patch
+        self.patch = patch
+        self.modulation = nn.Parameter(torch.randn(2, dim) / dim**0.5)
+        self.linear = nn.Linear(dim, channels * p * q * r)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.to_pixels(self.linear(modulated_norm(x, *self.modulation)))
+
+    def to_pixels(self, patches: Tensor) -> Tensor:
+        """`b t h w (p q r c)` to `b c (t p) (h q) (w r)`."""
+        p, q, r = self.patch
+        return rearrange(patches, "b t h w (p q r c) -> b c (t p) (h q) (w r)", p=p, q=q, r=r)
+
+    def to_patches(self, video: Tensor) -> Tensor:
+        """The inverse of `to_pixels`."""
+        p, q, r = self.patch
+        return rearrange(video, "b c (t p) (h q) (w r) -> b t h w (p q r c)", p=p, q=q, r=r)
