@@ -2,20 +2,17 @@
 
 import functools
 import logging
-import os
 import sys
 import warnings
 from collections.abc import Callable
 
 from runtime.errors import UserError
 
-NOISY_LOGGERS = ("deepspeed", "DeepSpeed", "diffusers", "torch.distributed", "py.warnings")
+NOISY_LOGGERS = ("DeepSpeed", "diffusers", "torch.utils.cpp_extension", "py.warnings")
 
 
 def quiet_libraries() -> None:
     """Send the libraries' start-up notices below the level that reaches a terminal."""
-    os.environ.setdefault("DS_ACCELERATOR_LOG_LEVEL", "error")
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     logging.captureWarnings(True)
     for name in NOISY_LOGGERS:
         logging.getLogger(name).setLevel(logging.ERROR)

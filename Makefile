@@ -1,0 +1,87 @@
+# VidTwin: `make help` lists what there is to make. Every target sets the project up first.
+
+PYTHON ?= python3
+DATA   ?=
+CONFIG ?=
+RUN    ?= $(if $(DATA),base,demo)
+GPUS   ?= 1
+CACHE  ?= runs/$(RUN)/latents
+ARGS   ?=
+
+BUILTIN := datasets/builtin
+ROOT    := $(or $(DATA),$(BUILTIN))
+SCALE   := $(if $(DATA),base,demo)
+STAGE1  := $(or $(CONFIG),configs/stage1/$(SCALE).yaml)
+STAGE2  := $(or $(CONFIG),configs/stage2/$(if $(filter runs/demo/%,$(CACHE)),demo,$(SCALE)).yaml)
+VENV    := .venv/bin
+SETUP   := .venv/.complete
+# One process needs no launcher.
+LAUNCH  := $(if $(filter 1,$(GPUS)),$(VENV)/python -m,$(VENV)/python -m torch.distributed.run --nproc-per-node $(GPUS) -m)
+
+.DEFAULT_GOAL := help
+.PHONY: help setup demo test test-full lint stage1 stage2 sample eval clean
+
+help: ## this list
+	@grep -hE '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
+	@echo
+	@echo 'DATA=dir     data set: UCF-101/ + ucfTrainTestlist/, or any folder of videos (default: the built-in set)'
+	@echo 'CONFIG=file  configuration (default: demo without DATA, base with it)'
+	@echo 'RUN=name     run, in runs/<name> (default: demo without DATA, base with it)'
+	@echo 'GPUS=n       processes (default 1)'
+	@echo 'CACHE=dir    latents for stage 2 (default: runs/<RUN>/latents)'
+	@echo 'ARGS="..."   more arguments, such as "--optimizer.lr 2e-4" or "--dry-run"'
+
+setup: $(SETUP) ## make .venv and install the project into it
+
+$(SETUP): pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+	  { echo 'error: Python 3.11 or newer is needed; name one with PYTHON=/path/to/python3.11'; exit 2; }
+	@command -v g++ > /dev/null || { echo 'error: g++ is needed (DeepSpeed compiles with it): apt install g++'; exit 2; }
+	@[ -d .venv ] || [ $$(df -Pk . | awk 'NR == 2 {print int($$4 / 1048576)}') -ge 6 ] || \
+	  { echo 'error: 6 GB of free disk are needed for the packages; make room on this one'; exit 2; }
+	@[ -x $(VENV)/python ] || $(PYTHON) -m venv .venv
+	@echo 'installing the packages (a few minutes the first time)'
+	@$(VENV)/pip install --quiet --disable-pip-version-check --editable '.[dev]'
+	@touch $(SETUP)
+
+demo: $(SETUP) ## data, stage one, cache, stage two, samples, metrics in runs/demo: minutes on two cores
+	@$(VENV)/python -m eval.demo --run runs/demo --data $(BUILTIN)
+
+test: $(SETUP) ## the tests
+	@$(VENV)/python -m pytest
+
+test-full: $(SETUP) ## the tests with their long loops
+	@$(VENV)/python -m pytest -m 'full or not full'
+
+lint: $(SETUP) ## ruff and the import contract
+	@$(VENV)/ruff check .
+	@$(VENV)/ruff format --check .
+	@$(VENV)/lint-imports
+
+$(BUILTIN)/dataset.json: | $(SETUP)
+	@$(VENV)/python -m data.synthetic $(BUILTIN)
+
+# The built-in data set is made when nothing else is given.
+data: $(if $(DATA),,$(BUILTIN)/dataset.json)
+.PHONY: data
+
+stage1: $(SETUP) data ## train VidTwin, then cache the data set's twin latents
+	@$(LAUNCH) autoencoder.train --config $(STAGE1) --data.root $(ROOT) --run runs/$(RUN) $(ARGS)
+ifeq ($(findstring --dry-run,$(ARGS)),)
+	@$(LAUNCH) autoencoder.cache --run runs/$(RUN)
+endif
+
+stage2: $(SETUP) ## train the DiT on a cache
+	@$(LAUNCH) generator.train --config $(STAGE2) --cache $(CACHE)/train --autoencoder $(CACHE)/../weights/ema \
+	  --run runs/$(RUN)/generator $(ARGS)
+
+sample: $(SETUP) ## generate videos with a run's generator
+	@$(LAUNCH) generator.sample --weights runs/$(RUN)/generator/weights/ema --out runs/$(RUN)/samples $(ARGS)
+
+eval: $(SETUP) ## PSNR, SSIM and LPIPS of a run's reconstructions
+	@$(VENV)/python -m eval.reconstruction --weights runs/$(RUN)/weights/ema $(ROOT) \
+	  --output runs/$(RUN)/reconstruction.json $(ARGS)
+
+clean: ## remove runs, the built-in data set and what tools left (not .venv)
+	@rm -rf runs datasets .pytest_cache .ruff_cache .import_linter_cache .hypothesis *.egg-info build
+	@find . -name __pycache__ -not -path './.venv/*' -prune -exec rm -rf {} +

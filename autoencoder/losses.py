@@ -1,0 +1,119 @@
+"""Stage one's loss, term by term (design of the release: LDM's autoencoder loss on frames)."""
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+import torch.nn.functional as F
+from einops import rearrange, reduce
+from torch import Tensor, nn
+
+from runtime.distributed import mean_over_ranks
+from runtime.errors import UserError
+
+VGG_FILE = "vgg16-397923af.pth"
+MAX_ADAPTIVE_WEIGHT = 1e4
+
+
+@dataclass(frozen=True)
+class LossConfig:
+    """Weights of the terms.
+
+    Attributes:
+        pixel_l2: weight of the squared error beside 1 for the absolute error (0 in the release).
+        perceptual: weight of LPIPS-VGG; above 0 it needs the VGG weights.
+        kl: weight of the KL divergence.
+        adversarial: factor on the adaptive weight of the generator's GAN loss.
+        disc_start: training steps before the discriminator exists at all (the release counts the steps of both
+            optimizers together: 20001).
+    """
+
+    pixel_l2: float = 0.0
+    perceptual: float = 0.05
+    kl: float = 0.001
+    adversarial: float = 0.05
+    disc_start: int = 10_000
+
+
+def reconstruction_nll(
+    video: Tensor, reconstruction: Tensor, log_scale: Tensor, pixel_l2: float = 0.0, perceptual: Tensor | None = None
+) -> Tensor:
+    """Σ over channels and pixels of (error / e^s + s), mean over frames.
+
+    `video`, `reconstruction`: b c t h w; `log_scale` s: a learned scalar; `perceptual`: b t, already weighted,
+    counted at every pixel of its frame. error = |x − x̂| + pixel_l2·(x − x̂)² + perceptual.
+    """
+    difference = (video - reconstruction).float()
+    error = difference.abs() + pixel_l2 * difference.square()
+    if perceptual is not None:
+        error = error + rearrange(perceptual, "b t -> b 1 t 1 1")
+    nll = error * torch.exp(-log_scale) + log_scale
+    return reduce(nll, "b c t h w -> b t", "sum").mean()
+
+
+class Perceptual(nn.Module):
+    """LPIPS with a VGG-16 backbone (arXiv 1801.03924), frame by frame."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        require_vgg()
+        import lpips
+
+        self.lpips = lpips.LPIPS(net="vgg", verbose=False).eval().requires_grad_(False)
+
+    def forward(self, video: Tensor, reconstruction: Tensor) -> Tensor:
+        """`b c t h w` in [-1, 1], twice, to `b t`."""
+        frames = [rearrange(each, "b c t h w -> (b t) c h w") for each in (video, reconstruction)]
+        return rearrange(self.lpips(*frames), "(b t) 1 1 1 -> b t", b=len(video))
+
+
+def vgg_path() -> Path:
+    """Where torchvision looks for the VGG-16 weights."""
+    home = os.environ.get("TORCH_HOME") or Path(os.environ.get("XDG_CACHE_HOME", "~/.cache")).expanduser() / "torch"
+    return Path(home) / "hub" / "checkpoints" / VGG_FILE
+
+
+def require_vgg() -> None:
+    """Raises `UserError` that names the missing file, its place and the way around."""
+    if not vgg_path().is_file():
+        raise UserError(
+            f"LPIPS needs {VGG_FILE} (https://download.pytorch.org/models/{VGG_FILE}) at {vgg_path()}; "
+            "or train without it: --loss.perceptual 0"
+        )
+
+
+def discriminator_loss(real_logits: Tensor, fake_logits: Tensor) -> Tensor:
+    """Hinge: ½·(mean(1 − D(x))₊ + mean(1 + D(x̂))₊)."""
+    return 0.5 * (F.relu(1 - real_logits).mean() + F.relu(1 + fake_logits).mean())
+
+
+def generator_loss(fake_logits: Tensor) -> Tensor:
+    """−mean D(x̂)."""
+    return -fake_logits.mean()
+
+
+class LastLayer:
+    """The gradient of a loss with respect to the decoder's last weight, without a backward pass of its own.
+
+    The last layer is linear, so its gradient is the product of the gradient at its output, which is the gradient
+    at x̂ patch by patch, and its input, which a hook keeps. This works for a weight that ZeRO 3 has divided, too.
+    """
+
+    def __init__(self, unpatchify: nn.Module) -> None:
+        self.to_patches = unpatchify.to_patches
+        unpatchify.linear.register_forward_pre_hook(self.keep_input)
+
+    def keep_input(self, _: nn.Module, inputs: tuple[Tensor]) -> None:
+        self.input = inputs[0].detach()
+
+    def gradient(self, at_reconstruction: Tensor) -> Tensor:
+        """From `b c t h w` to the weight's shape `(p q r c) d`, averaged over processes."""
+        outputs = self.to_patches(at_reconstruction).flatten(0, -2)
+        return mean_over_ranks(outputs.mT.float() @ self.input.flatten(0, -2).float())
+
+
+def adaptive_weight(nll_gradient: Tensor, generator_gradient: Tensor, factor: float) -> Tensor:
+    """clamp(‖∇nll‖ / (‖∇g‖ + 1e-4), 0, 1e4) · factor, both gradients on the last layer (VQGAN, eq. 7)."""
+    ratio = nll_gradient.norm() / (generator_gradient.norm() + 1e-4)
+    return ratio.clamp(0, MAX_ADAPTIVE_WEIGHT) * factor

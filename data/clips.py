@@ -1,0 +1,98 @@
+"""Clips of a fixed length, rate and size from the videos of an index."""
+
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
+
+import psutil
+import torch
+from einops import rearrange
+from torch import Tensor
+from torch.utils.data import Dataset
+
+from data.index import VideoIndex
+from data.video import BadVideo, VideoInfo, decode_all, read_frames
+from runtime.errors import UserError
+from runtime.progress import track
+from runtime.random import generator
+
+MEMORY_SHARE = 0.8
+
+
+class ClipDataset(Dataset):
+    """One clip for each (epoch, video): frame k is the video's frame nearest to `start + k · video_fps / fps`.
+
+    In training, start and horizontal flip are random by (seed, epoch, video); otherwise the window in the middle
+    is taken, unflipped. A video slower than `fps` repeats frames; one too short for a clip repeats its last.
+
+    An item is a dict: `video` uint8 `c t h w`, `label`, `video_index`, `first_frame`, and `skipped`, the names of
+    files that turned out bad and gave way to the next good one (empty when none did).
+    """
+
+    def __init__(
+        self, index: VideoIndex, frames: int, fps: float, size: tuple[int, int], seed: int, train: bool, in_memory: bool
+    ) -> None:
+        self.index, self.frames, self.fps, self.size = index, frames, fps, size
+        self.seed, self.train, self.in_memory = seed, train, in_memory
+        self.stored = self._decode_into_memory() if in_memory else None
+
+    def __len__(self) -> int:
+        return len(self.index.videos)
+
+    def __getitem__(self, item: tuple[int, int]) -> dict[str, Tensor | int | str]:
+        epoch, first_choice = item
+        skipped = []
+        for offset in range(len(self)):
+            i = (first_choice + offset) % len(self)
+            try:
+                return {**self._clip(epoch, i), "skipped": ", ".join(skipped)}
+            except BadVideo:
+                skipped.append(self.index.names[i])
+        raise UserError("no video of the data set can be read any more; is its disk still there?")
+
+    def _clip(self, epoch: int, i: int) -> dict[str, Tensor | int]:
+        numbers = generator("clip", self.seed, epoch, i)
+        available = self._frame_count(i)
+        times = torch.arange(self.frames) * self.index.videos[i].fps / self.fps
+        room = max(available - 1 - times[-1].item(), 0.0)
+        start = torch.rand((), generator=numbers).item() * room if self.train else room / 2
+        frames = self._frames(i, (start + times).round().long().clamp(max=available - 1))
+        if self.train and torch.rand((), generator=numbers) < 0.5:
+            frames = frames.flip(2)
+        return {
+            "video": rearrange(frames, "t h w c -> c t h w").contiguous(),
+            "label": self.index.labels[i],
+            "video_index": i,
+            "first_frame": round(start),
+        }
+
+    def _frame_count(self, i: int) -> int:
+        if self.stored is None:
+            return self.index.videos[i].frames
+        if isinstance(self.stored[i], BadVideo):
+            raise self.stored[i]
+        return len(self.stored[i])
+
+    def _frames(self, i: int, indices: Tensor) -> Tensor:
+        if self.stored is None:
+            return read_frames(self.index.videos[i], indices.tolist(), self.size)
+        return self.stored[i][indices]
+
+    def _decode_into_memory(self) -> list[Tensor | BadVideo]:
+        videos = self.index.videos
+        needed = sum(video.frames for video in videos) * 3 * self.size[0] * self.size[1]
+        available = MEMORY_SHARE * psutil.virtual_memory().available
+        if needed > available:
+            raise UserError(
+                f"the decoded videos need {needed / 1e9:.1f} GB of memory, {available / 1e9:.1f} GB are to be had; "
+                "use --data.in_memory false"
+            )
+        with ThreadPoolExecutor() as pool:
+            decoded = pool.map(partial(_decode_or_explain, size=self.size), videos)
+            return list(track(decoded, len(videos), "decoding", "videos"))
+
+
+def _decode_or_explain(video: VideoInfo, size: tuple[int, int]) -> Tensor | BadVideo:
+    try:
+        return decode_all(video, size)
+    except BadVideo as error:
+        return error

@@ -1,0 +1,82 @@
+"""The order in which training sees a data set, the same for every number of processes, resumable by position."""
+
+from collections.abc import Iterator, Sequence
+
+import torch
+from torch.utils.data import DataLoader, Sampler
+
+from data.clips import ClipDataset
+from runtime.errors import UserError
+from runtime.random import generator
+
+
+class ClipSampler(Sampler[list[tuple[int, int]]]):
+    """Micro-batches of (epoch, index) pairs, without end.
+
+    Epoch e is a permutation named by (seed, e), and the epochs follow one another without a gap. Step k takes the
+    items [kB, (k+1)B) of that stream; rank r takes its r-th part of them, in `accumulation` equal micro-batches.
+    So the items of a step depend neither on the number of processes nor on the accumulation.
+
+    Raises `UserError` when `batch_size` cannot be divided so.
+    """
+
+    def __init__(
+        self, length: int, batch_size: int, rank: int, world: int, accumulation: int, start_step: int, seed: int
+    ) -> None:
+        if batch_size % (world * accumulation):
+            raise UserError(
+                f"a batch of {batch_size} clips cannot be divided over {world} processes x {accumulation} micro-batches"
+            )
+        self.length, self.batch_size, self.seed = length, batch_size, seed
+        self.share = batch_size // world
+        self.first = start_step * batch_size + rank * self.share
+        self.micro_batch = self.share // accumulation
+
+    def __iter__(self) -> Iterator[list[tuple[int, int]]]:
+        position, epoch, order = self.first, -1, []
+        while True:
+            for start in range(position, position + self.share, self.micro_batch):
+                batch = []
+                for place in range(start, start + self.micro_batch):
+                    if place // self.length != epoch:
+                        epoch = place // self.length
+                        order = torch.randperm(self.length, generator=generator("order", self.seed, epoch)).tolist()
+                    batch.append((epoch, order[place % self.length]))
+                yield batch
+            position += self.batch_size
+
+
+def train_loader(
+    dataset: ClipDataset,
+    batch_size: int,
+    rank: int,
+    world: int,
+    accumulation: int,
+    start_step: int,
+    seed: int,
+    workers: int,
+) -> DataLoader:
+    """Endless micro-batches for this rank from `start_step` on. In-memory sets need no worker processes."""
+    sampler = ClipSampler(len(dataset), batch_size, rank, world, accumulation, start_step, seed)
+    return _loader(dataset, sampler, workers)
+
+
+def eval_loader(
+    dataset: ClipDataset, batch_size: int, rank: int, world: int, chosen: Sequence[int] | None = None, workers: int = 0
+) -> DataLoader:
+    """Each chosen video once (all by default), in order; rank r takes every `world`-th batch."""
+    items = [(0, i) for i in (range(len(dataset)) if chosen is None else chosen)]
+    batches = [items[start : start + batch_size] for start in range(0, len(items), batch_size)]
+    return _loader(dataset, batches[rank::world], workers)
+
+
+def _loader(dataset: ClipDataset, batches: Sampler | list, workers: int) -> DataLoader:
+    workers = 0 if dataset.in_memory else workers
+    return DataLoader(
+        dataset,
+        batch_sampler=batches,
+        num_workers=workers,
+        pin_memory=torch.cuda.is_available(),
+        persistent_workers=workers > 0,
+        multiprocessing_context="forkserver" if workers else None,
+    )

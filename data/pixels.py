@@ -1,0 +1,40 @@
+"""PSNR and SSIM of videos, frame by frame. Inputs are `b c t h w` in [-1, 1]; both work on [0, 1]."""
+
+import torch
+import torch.nn.functional as F
+from einops import rearrange, reduce
+from torch import Tensor
+
+from runtime.errors import UserError
+
+WINDOW, SIGMA, K1, K2 = 11, 1.5, 0.01, 0.03
+
+
+def psnr(reconstruction: Tensor, video: Tensor) -> Tensor:
+    """Peak signal-to-noise ratio in dB of each frame, `b t`; infinite for equal frames."""
+    mse = reduce(((reconstruction - video) / 2).square(), "b c t h w -> b t", "mean")
+    return -10 * mse.log10()
+
+
+def ssim(reconstruction: Tensor, video: Tensor) -> Tensor:
+    """Structural similarity of each frame, `b t`: Gaussian window 11×11, σ 1.5, mean over channels and pixels.
+
+    Windows that reach over the border are left out (Wang et al. 2004). Raises `UserError` below 11×11 pixels.
+    """
+    b, _, t, h, w = video.shape
+    if min(h, w) < WINDOW:
+        raise UserError(f"SSIM needs frames of at least {WINDOW}x{WINDOW} pixels, these are {h}x{w}")
+    x, y = (rearrange(each.float() / 2 + 0.5, "b c t h w -> (b t c) 1 h w") for each in (reconstruction, video))
+    mean_x, mean_y, xx, yy, xy = (_blur(each) for each in (x, y, x * x, y * y, x * y))
+    variance_x, variance_y, covariance = xx - mean_x**2, yy - mean_y**2, xy - mean_x * mean_y
+    luminance = (2 * mean_x * mean_y + K1**2) / (mean_x**2 + mean_y**2 + K1**2)
+    structure = (2 * covariance + K2**2) / (variance_x + variance_y + K2**2)
+    return reduce(luminance * structure, "(b t c) 1 h w -> b t", "mean", b=b, t=t)
+
+
+def _blur(images: Tensor) -> Tensor:
+    """Each image under the Gaussian window, one axis after the other."""
+    distance = torch.arange(WINDOW, device=images.device, dtype=images.dtype) - WINDOW // 2
+    weights = torch.exp(-(distance**2) / (2 * SIGMA**2))
+    weights = weights / weights.sum()
+    return F.conv2d(F.conv2d(images, weights.view(1, 1, -1, 1)), weights.view(1, 1, 1, -1))

@@ -1,0 +1,129 @@
+"""Generate videos of given classes.
+
+`python generator/sample.py --weights runs/NAME/weights/ema --classes Archery,Surfing --num 16 --out DIR`
+"""
+
+import argparse
+import sys
+from pathlib import Path
+
+import torch
+from safetensors.torch import load_file, save_file
+from torch import Tensor
+
+from data.video import to_uint8, write_video
+from generator.grid import film_strips, labelled_grid
+from generator.pipeline import TwinLatentPipeline, load_pipeline
+from runtime import distributed
+from runtime.errors import UserError
+from runtime.files import write_json
+from runtime.progress import Progress
+from runtime.script import script
+
+SAMPLES = "samples.safetensors"
+SETTINGS = "samples.json"
+GRID_VIDEOS = 64
+
+
+def chosen_classes(names: str, known: tuple[str, ...]) -> list[int]:
+    """The labels of comma-separated class names; all of them for an empty string."""
+    wanted = [name.strip() for name in names.split(",") if name.strip()] or list(known)
+    unknown = [name for name in wanted if name not in known]
+    if unknown:
+        raise UserError(f"no class is named {unknown[0]}; this generator knows {', '.join(known)}")
+    return [known.index(name) for name in wanted]
+
+
+def generate(
+    pipeline: TwinLatentPipeline, labels: Tensor, out: Path, seed: int, steps: int, guidance: float, batch_size: int
+) -> None:
+    """Write this process's batches of samples as part files; those that are there are kept."""
+    total = len(labels)
+    starts = range(0, total, batch_size)[distributed.rank() :: distributed.world_size()]
+    progress = Progress("sampling", sum(min(batch_size, total - s) for s in starts), "videos", show=distributed.is_main())
+    for start in starts:
+        indices = list(range(start, min(start + batch_size, total)))
+        if not part(out, start).exists():
+            video, latents = pipeline(labels[indices], seed, indices, steps, guidance)
+            tensors = {
+                "videos": to_uint8(video).permute(0, 2, 3, 4, 1).contiguous().cpu(),
+                "structure": latents.structure.contiguous().cpu(),
+                "dynamics": latents.dynamics.contiguous().cpu(),
+                "labels": labels[indices],
+            }
+            partial = part(out, start).with_suffix(".partial")
+            save_file(tensors, partial)
+            partial.replace(part(out, start))
+        progress.advance(len(indices))
+
+
+def part(out: Path, start: int) -> Path:
+    return out / f".part_{start:08}.safetensors"
+
+
+def collect(out: Path, total: int, batch_size: int) -> dict[str, Tensor]:
+    """Join the parts into `samples.safetensors`."""
+    parts = [part(out, start) for start in range(0, total, batch_size)]
+    rows = [load_file(each) for each in parts]
+    tensors = {name: torch.cat([row[name] for row in rows]) for name in rows[0]}
+    partial = out / f".{SAMPLES}.partial"
+    save_file(tensors, partial)
+    partial.replace(out / SAMPLES)
+    for each in parts:
+        each.unlink()
+    return tensors
+
+
+def write_for_the_eye(out: Path, tensors: dict[str, Tensor], classes: tuple[str, ...], fps: float) -> None:
+    """`<Class>/<i>.mp4` for each sample, `grid.mp4` and `grid.png` for the first of them."""
+    names = [classes[label] for label in tensors["labels"].tolist()]
+    for i, (name, video) in enumerate(zip(names, tensors["videos"], strict=True)):
+        (out / name).mkdir(exist_ok=True)
+        write_video(out / name / f"{i:05}.mp4", video, fps)
+    shown = tensors["videos"][:GRID_VIDEOS]
+    write_video(out / "grid.mp4", labelled_grid(shown, names[:GRID_VIDEOS]), fps)
+    film_strips(shown[:20], names[:20]).save(out / "grid.png")
+
+
+def write_samples(weights: str, classes: str, num: int, seed: int, out: Path, **settings: float | int | None) -> None:
+    """The whole of what the script does; see its options for the meaning of the arguments."""
+    pipeline, known, sampling = load_pipeline(weights)
+    chosen = chosen_classes(classes, known)
+    labels = torch.tensor([chosen[i % len(chosen)] for i in range(num)])
+    steps = settings["steps"] or sampling["sample_steps"]
+    guidance = sampling["guidance"] if settings["guidance"] is None else settings["guidance"]
+    out.mkdir(parents=True, exist_ok=True)
+    pipeline.set_progress_bar_config(disable=True)
+    generate(pipeline.to(distributed.device()), labels, out, seed, steps, guidance, settings["batch_size"])
+    distributed.barrier()
+    if distributed.is_main():
+        tensors = collect(out, num, settings["batch_size"])
+        write_for_the_eye(out, tensors, known, settings["fps"] or sampling["fps"])
+        described = {"weights": str(weights), "num": num, "seed": seed, "steps": steps, "guidance": guidance}
+        write_json(out / SETTINGS, described)
+    distributed.barrier()
+
+
+@script
+def main(argv: list[str]) -> None:
+    parser = argparse.ArgumentParser(description="Generate videos of given classes.")
+    parser.add_argument("--weights", required=True, help="a generator's pipeline folder, such as runs/demo/weights/ema")
+    parser.add_argument("--classes", default="", help="comma-separated names; all when left out")
+    parser.add_argument("--num", type=int, default=16, help="how many videos in total; sample i is of class i mod k")
+    parser.add_argument("--steps", type=int, help="solver steps (default: the training configuration's)")
+    parser.add_argument("--guidance", type=float, help="classifier-free guidance scale (default: the configuration's)")
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--batch-size", type=int, default=16, help="videos in one pass; equal batches give equal bits")
+    parser.add_argument("--fps", type=float, help="of the mp4 files (default: the rate the autoencoder was trained at)")
+    parser.add_argument("--out", type=Path, required=True)
+    args = parser.parse_args(argv)
+    if args.num < 1 or args.batch_size < 1:
+        raise UserError("--num and --batch-size must be at least 1")
+    with distributed.processes():
+        write_samples(**vars(args))
+    if distributed.is_main():
+        print(f"{args.num} videos in {args.out}: look at {args.out / 'grid.png'} and {args.out / 'grid.mp4'}")
+
+
+if __name__ == "__main__":
+    sys.exit(main())

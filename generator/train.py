@@ -1,0 +1,215 @@
+"""Stage two: train a class-conditional DiT on cached twin latents.
+
+`python -m generator.train --config configs/stage2/base.yaml --cache runs/NAME/latents --run runs/NAME-dit`
+"""
+
+import sys
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from autoencoder.model import VidTwin
+from data.latents import LatentCache, TwinLatents
+from data.loader import ClipSampler
+from data.video import to_uint8, write_video
+from generator.config import DiffusionConfig, DiTConfig, ModelConfig
+from generator.diffusion import diffusion_loss, make_objective, make_scheduler
+from generator.dit import DiT
+from generator.grid import labelled_grid
+from generator.pipeline import TwinLatentPipeline, save_pipeline
+from generator.tokens import Statistics
+from runtime import distributed
+from runtime.config import parse
+from runtime.ema import EMA
+from runtime.engine import Engine, EngineConfig, OptimizerConfig
+from runtime.errors import UserError
+from runtime.loop import LoopConfig, Session, describe_plan, load_raw_weights
+from runtime.random import generator
+from runtime.run import RunFolder
+from runtime.script import script
+from runtime.weights import load_model, weights_hash
+
+
+@dataclass(frozen=True)
+class Stage2Config:
+    """Everything that makes a stage-two run what it is.
+
+    Attributes:
+        run: the run's folder.
+        cache: the latents of the training split, as stage one wrote them.
+        autoencoder: the weights that wrote the cache and that decode the samples.
+        sample_posterior: train on posterior samples; otherwise on posterior means.
+        preview: how many videos are sampled on schedule (`loop.validate_every`).
+    """
+
+    run: str = "runs/stage2"
+    cache: str = "runs/stage1/latents/train"
+    autoencoder: str = "runs/stage1/weights/ema"
+    model: ModelConfig = ModelConfig()
+    diffusion: DiffusionConfig = DiffusionConfig()
+    optimizer: OptimizerConfig = OptimizerConfig(lr=1e-4, betas=(0.9, 0.999), weight_decay=0.0, warmup_steps=10_000)
+    engine: EngineConfig = EngineConfig()
+    loop: LoopConfig = LoopConfig(batch_size=256)
+    sample_posterior: bool = False
+    preview: int = 16
+
+
+class LatentBatches:
+    """A whole cache on the device, and the order in which training sees it."""
+
+    def __init__(self, cache: LatentCache, config: Stage2Config) -> None:
+        self.tensors = {name: each.to(distributed.device()) for name, each in cache.load().items()}
+        self.sampled = config.sample_posterior
+        self.order = (len(cache), config.loop.batch_size, distributed.rank(), distributed.world_size())
+        self.accumulation, self.seed = config.engine.accumulation, config.loop.seed
+
+    def __call__(self, start_step: int) -> Iterator[tuple[TwinLatents, Tensor]]:
+        """Micro-batches of latents and labels from a step on, without end."""
+        for items in ClipSampler(*self.order, self.accumulation, start_step, self.seed):
+            chosen = torch.tensor([index for _, index in items], device=self.tensors["label"].device)
+            yield TwinLatents(self.latent("structure", chosen), self.latent("dynamics", chosen)), self.tensors["label"][chosen]
+
+    def latent(self, name: str, chosen: Tensor) -> Tensor:
+        mean = self.tensors[f"{name}_mean"][chosen]
+        if not self.sampled:
+            return mean
+        return mean + (0.5 * self.tensors[f"{name}_logvar"][chosen]).exp() * torch.randn_like(mean)
+
+
+def open_cache(config: Stage2Config) -> tuple[LatentCache, VidTwin]:
+    """The cache and the autoencoder that wrote it; `UserError` when they do not belong together."""
+    cache = LatentCache(config.cache)
+    if not cache.classes:
+        raise UserError(f"{config.cache} has no labels: stage two needs a data set with classes, such as UCF-101")
+    autoencoder = load_model(VidTwin, config.autoencoder)
+    cache.require_autoencoder(weights_hash(autoencoder))
+    cache.verify()
+    return cache, autoencoder
+
+
+def model_config(config: Stage2Config, cache: LatentCache) -> DiTConfig:
+    return DiTConfig(
+        **asdict(config.model),
+        structure_shape=cache.structure_shape,
+        dynamics_shape=cache.dynamics_shape,
+        num_classes=len(cache.classes),
+        std_of="sample" if config.sample_posterior else "mean",
+    )
+
+
+def train(config: Stage2Config) -> None:
+    """Train to the end, from the newest checkpoint if there is one."""
+    cache, autoencoder = open_cache(config)
+    run = RunFolder(config.run)
+    run.describe(config)
+    torch.manual_seed(config.loop.seed)
+    model = build_model(config, cache)
+    session = build_session(config, run, model)
+    pipeline = TwinLatentPipeline(session.ema.model, autoencoder.to(distributed.device()), make_scheduler(config.diffusion))
+    pipeline.set_progress_bar_config(disable=True)
+    batches = LatentBatches(cache, config)(session.step)
+    while session.step < config.loop.steps:
+        terms = training_step(config, session, batches)
+        session.step += 1
+        if config.loop.due(session.step, config.loop.log_every):
+            session.log(terms | session.engine_state())
+        if config.loop.due(session.step, config.loop.validate_every) and distributed.is_main():
+            preview(config, session, pipeline, cache)
+        session.advance()
+        if config.loop.due(session.step, config.loop.save_every):
+            session.save()
+    finish(config, session, pipeline, cache)
+
+
+def build_model(config: Stage2Config, cache: LatentCache) -> DiT:
+    model_fields = model_config(config, cache)
+    model = DiT(**asdict(model_fields))
+    model.set_statistics(Statistics(**cache.statistics(model_fields.std_of)))
+    return model
+
+
+def build_session(config: Stage2Config, run: RunFolder, model: DiT) -> Session:
+    loop = config.loop
+    ema = EMA(model, loop.ema_decay)
+    ema.model.to(distributed.device())
+    engine = Engine(
+        model, config.optimizer, config.engine, loop.micro_batch(config.engine.accumulation), loop.steps
+    )
+    return Session(run, loop, {"transformer": engine}, ema, "stage2")
+
+
+def training_step(config: Stage2Config, session: Session, batches: Iterator[tuple[TwinLatents, Tensor]]) -> dict[str, Tensor]:
+    """One optimizer step; returns the terms of its last micro-batch, unread."""
+    engine, average = session.engines["transformer"], session.ema.model
+    objective = make_objective(config.diffusion)
+    for micro_step in range(config.engine.accumulation):
+        session.seed(micro_step)
+        latents, label = next(batches)
+        clean = average.normalise(latents).to(config.engine.dtype)
+        numbers = generator(
+            "diffusion", config.loop.seed, session.step, micro_step, distributed.rank(), device=engine.device
+        )
+        loss, terms = diffusion_loss(engine, objective, clean, label, average.null_label, numbers)
+        engine.backward(loss)
+        engine.step()
+    session.ema.update(engine.master_weights())
+    return {"loss": loss.detach(), **terms}
+
+
+def preview(config: Stage2Config, session: Session, pipeline: TwinLatentPipeline, cache: LatentCache) -> None:
+    """A labelled grid of samples of the averaged weights, the same noise every time."""
+    labels = torch.arange(config.preview) % len(cache.classes)
+    video, _ = pipeline(
+        labels, config.loop.seed, list(range(config.preview)), config.diffusion.sample_steps, config.diffusion.guidance
+    )
+    frames = to_uint8(video).permute(0, 2, 3, 4, 1).cpu()
+    grid = labelled_grid(frames, [cache.classes[label] for label in labels])
+    session.run.videos.mkdir(exist_ok=True)
+    fps = cache.manifest["fps"]
+    write_video(session.run.videos / f"step_{session.step:08}.mp4", grid, fps)
+    session.tracker.video(session.step, "samples", grid, fps)
+
+
+def finish(config: Stage2Config, session: Session, pipeline: TwinLatentPipeline, cache: LatentCache) -> None:
+    """Write both pipelines: averaged weights and raw ones."""
+    raw = load_raw_weights(session.engines["transformer"], "", build_model(config, cache).eval())
+    if distributed.is_main():
+        sampling = {
+            "sample_steps": config.diffusion.sample_steps,
+            "guidance": config.diffusion.guidance,
+            "fps": cache.manifest["fps"],
+        }
+        session.run.weights.mkdir(exist_ok=True)
+        for name, transformer in (("ema", session.ema.model), ("raw", raw)):
+            whole = TwinLatentPipeline(transformer, pipeline.autoencoder, pipeline.scheduler)
+            save_pipeline(whole, session.run.weights / name, cache.classes, sampling)
+    distributed.barrier()
+    session.close()
+
+
+def dry_run(config: Stage2Config) -> str:
+    cache = LatentCache(config.cache)
+    with torch.device("meta"):
+        model = DiT(**asdict(model_config(config, cache)))
+    layout = model.layout
+    tokens = [torch.Size(grid).numel() for grid in (layout.structure_grid, layout.dynamics_grid)]
+    parameters = sum(p.numel() for p in model.parameters())
+    plan = describe_plan("DiT", parameters, config.engine, config.loop)
+    return f"{plan}\ntokens: {tokens[0]} structure + {tokens[1]} dynamics; {len(cache)} clips of {len(cache.classes)} classes"
+
+
+@script
+def main(argv: list[str]) -> None:
+    config, only_plan = parse(Stage2Config, argv, "Train a DiT on twin latents (stage two).")
+    if only_plan:
+        print(dry_run(config))
+        return
+    with distributed.processes():
+        train(config)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

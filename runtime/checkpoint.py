@@ -1,0 +1,122 @@
+"""Checkpoints that a run resumes from: whole or not there at all.
+
+A checkpoint is written beside its place, flushed, checksummed and renamed; only then does `latest` name it and
+an older one go. Whatever moment the power fails, the newest complete one is found and verified.
+"""
+
+import json
+import os
+import shutil
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Protocol
+
+import torch
+
+from runtime import distributed
+from runtime.errors import UserError
+from runtime.files import sha256, write_text
+
+MANIFEST = "manifest.json"
+
+
+class Stateful(Protocol):
+    """What every process saves its share of: an engine."""
+
+    def save(self, folder: Path) -> None: ...
+    def load(self, folder: Path) -> None: ...
+
+
+def save(root: Path, step: int, engines: Mapping[str, Stateful], state: dict, keep: int) -> Path:
+    """Write `root/step_<step>` with one subfolder for each engine and the main process's `state`.
+
+    Keeps the last `keep` checkpoints. All processes call it.
+    """
+    place = root / f"step_{step:08}"
+    partial = root / f".{place.name}.partial"
+    if distributed.is_main():
+        shutil.rmtree(partial, ignore_errors=True)
+        partial.mkdir(parents=True)
+    distributed.barrier()
+    for name, engine in engines.items():
+        engine.save(partial / name)
+    distributed.barrier()
+    if distributed.is_main():
+        torch.save(state, partial / "state.pt")
+        write_manifest(partial)
+        shutil.rmtree(place, ignore_errors=True)
+        partial.rename(place)
+        flush(root)
+        write_text(root / "latest", place.name + "\n")
+        remove_older(root, place, keep)
+    distributed.barrier()
+    return place
+
+
+def resume(root: Path, engines: Mapping[str, Stateful]) -> dict | None:
+    """Load the newest complete checkpoint into `engines` and return its state; None where there is none.
+
+    A damaged one is named on the console and the one before it is taken. Raises `UserError` when there are
+    checkpoints and none is whole: a run never starts over silently.
+    """
+    place = distributed.broadcast_object(newest_complete(root) if distributed.is_main() else None)
+    if place is None:
+        return None
+    for name, engine in engines.items():
+        engine.load(place / name)
+    return torch.load(place / "state.pt", map_location="cpu", weights_only=True)
+
+
+def newest_complete(root: Path) -> Path | None:
+    candidates = sorted(root.glob("step_*"), reverse=True)
+    for place in candidates:
+        if (damage := find_damage(place)) is None:
+            return place
+        print(f"checkpoint {place.name} is damaged ({damage}); taking the one before it", flush=True)
+    if candidates:
+        raise UserError(f"no checkpoint in {root} is whole; remove the folder to start from the beginning")
+    return None
+
+
+def write_manifest(folder: Path) -> None:
+    """Flush every file to disk, then record its size and SHA-256."""
+    files = sorted(path for path in folder.rglob("*") if path.is_file())
+    entries = {}
+    for path in files:
+        flush(path)
+        entries[str(path.relative_to(folder))] = {"bytes": path.stat().st_size, "sha256": sha256(path)}
+    write_text(folder / MANIFEST, json.dumps(entries, indent=1))
+    flush(folder / MANIFEST)
+    flush(folder)
+
+
+def find_damage(folder: Path) -> str | None:
+    """The first thing that differs from the manifest, or None for a whole checkpoint."""
+    try:
+        entries = json.loads((folder / MANIFEST).read_text())
+    except (OSError, json.JSONDecodeError):
+        return f"{MANIFEST} is missing or unreadable"
+    for name, entry in entries.items():
+        path = folder / name
+        if not path.is_file():
+            return f"{name} is missing"
+        if path.stat().st_size != entry["bytes"] or sha256(path) != entry["sha256"]:
+            return f"{name} has changed"
+    return None
+
+
+def remove_older(root: Path, newest: Path, keep: int) -> None:
+    """Drop all but the last `keep`, once the newest is known to be whole."""
+    older = [place for place in sorted(root.glob("step_*")) if place != newest]
+    if find_damage(newest) is None:
+        for place in older[: max(len(older) + 1 - keep, 0)]:
+            shutil.rmtree(place)
+
+
+def flush(path: Path) -> None:
+    """Have the operating system put a file, or a folder's names, on disk."""
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

@@ -1,0 +1,71 @@
+"""What a run reports: the console line, `metrics.jsonl`, TensorBoard, and W&B by one setting."""
+
+import json
+import warnings
+from pathlib import Path
+
+from torch import Tensor
+
+from runtime.progress import Progress
+
+
+class Tracker:
+    """Writes numbers and videos of the main process's run; silent on the others.
+
+    A resumed run passes the step it starts from: later lines of `metrics.jsonl` are dropped, so that the file
+    reads as if nothing had happened.
+    """
+
+    def __init__(self, folder: Path, start_step: int, progress: Progress, active: bool, wandb: str = "") -> None:
+        self.progress, self.active, self.wandb = progress, active, None
+        if not active:
+            return
+        self.path = folder / "metrics.jsonl"
+        drop_lines_after(self.path, start_step)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            from torch.utils.tensorboard import SummaryWriter
+        self.board = SummaryWriter(folder / "tensorboard", purge_step=start_step)
+        if wandb:
+            import wandb as weights_and_biases
+
+            self.wandb = weights_and_biases.init(project=wandb, name=folder.name, dir=folder, resume="allow")
+
+    def log(self, step: int, values: dict[str, float]) -> None:
+        """One line of `metrics.jsonl` and one point on each curve."""
+        if not self.active:
+            return
+        with self.path.open("a") as file:
+            file.write(json.dumps({"step": step, **values}) + "\n")
+        for name, value in values.items():
+            self.board.add_scalar(name, value, step)
+        if self.wandb:
+            self.wandb.log(values, step=step)
+
+    def video(self, step: int, name: str, frames: Tensor, fps: float) -> None:
+        """`t h w c` uint8 to TensorBoard's image tab, as a strip of its frames."""
+        if self.active:
+            strip = frames[:: max(len(frames) // 8, 1)]
+            self.board.add_images(name, strip, step, dataformats="NHWC")
+
+    def close(self) -> None:
+        if self.active:
+            self.board.close()
+            if self.wandb:
+                self.wandb.finish()
+
+
+def drop_lines_after(path: Path, step: int) -> None:
+    """Keep the lines of `metrics.jsonl` up to `step`; a line cut short by a crash goes too."""
+    if not path.exists():
+        return
+    kept = []
+    for line in path.read_text().splitlines():
+        try:
+            if json.loads(line)["step"] <= step:
+                kept.append(line + "\n")
+        except json.JSONDecodeError:
+            break
+    partial = path.with_name(f".{path.name}.partial")
+    partial.write_text("".join(kept))
+    partial.replace(path)

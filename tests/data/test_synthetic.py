@@ -1,0 +1,135 @@
+import json
+import re
+from math import hypot
+from pathlib import Path
+
+import av
+import numpy as np
+import pytest
+from av.video.frame import PictureType
+
+from data.animation import FPS, motion_frames
+from data.looks import HEIGHT, WIDTH
+from data.motions import MOTIONS
+from data.synthetic import Clip, main, plan_clips, write_dataset, write_lists
+from runtime.errors import UserError
+
+SEED = 5
+
+
+@pytest.fixture(scope="module")
+def dataset(tmp_path_factory) -> Path:
+    root = tmp_path_factory.mktemp("synthetic")
+    assert write_dataset(root, videos_per_class=4, seed=SEED) == 4 * len(MOTIONS)
+    return root
+
+
+def contents(root: Path) -> dict[str, bytes]:
+    return {str(path.relative_to(root)): path.read_bytes() for path in root.rglob("*") if path.is_file()}
+
+
+def test_same_seeds_same_frames():
+    first, again = motion_frames("Orbit", 1, 2), motion_frames("Orbit", 1, 2)
+    assert first.dtype == np.uint8
+    assert first.shape[1:] == (HEIGHT, WIDTH, 3)
+    np.testing.assert_array_equal(first, again)
+    assert not np.array_equal(first[0], motion_frames("Orbit", 3, 2)[0])
+    assert not np.array_equal(first[0], motion_frames("Orbit", 1, 3)[0])
+
+
+def test_files_are_the_frames_in_the_format_of_ucf101(dataset):
+    for path in sorted(dataset.glob("UCF-101/*/*_g02_c01.avi")):
+        clip = Clip(path.parent.name, 2, 1)
+        drawn = motion_frames(clip.name, *clip.seeds(SEED))
+        with av.open(str(path)) as container:
+            stream = container.streams.video[0]
+            frames = list(container.decode(stream))
+            assert (stream.codec_context.name, stream.average_rate) == ("mpeg4", FPS)
+            assert stream.frames == len(frames) == len(drawn)
+        assert 50 <= len(frames) <= 75
+        assert {PictureType(frame.pict_type).name for frame in frames} == {"I", "P"}
+        decoded = np.stack([frame.to_ndarray(format="rgb24") for frame in frames])
+        error = np.square(decoded.astype(np.float32) - drawn).mean()
+        assert 10 * np.log10(255**2 / error) > 35
+
+
+def test_an_interrupted_write_goes_on_to_the_same_bytes(dataset):
+    complete = contents(dataset)
+    for lost in [*dataset.glob("UCF-101/*/*_g03_c01.avi"), *dataset.glob("ucfTrainTestlist/*")]:
+        lost.unlink()
+    half_written = dataset / "UCF-101/Spin/.v_Spin_g03_c01.avi.partial"
+    half_written.write_bytes(b"RIFF")
+    assert write_dataset(dataset, 4, SEED) == len(MOTIONS)
+    assert contents(dataset) == complete
+    assert write_dataset(dataset, 4, SEED) == 0
+    assert json.loads(complete["dataset.json"]) == {"videos_per_class": 4, "seed": SEED}
+
+
+@pytest.mark.parametrize("videos_per_class", [4, 9, 60, 100])
+def test_lists_follow_the_official_format_and_split_by_group(tmp_path, videos_per_class):
+    clips = plan_clips(videos_per_class)
+    write_lists(tmp_path, clips)
+    assert len(set(clips)) == videos_per_class * len(MOTIONS)
+    classes = [line.split(" ") for line in (tmp_path / "classInd.txt").read_text().splitlines()]
+    assert classes == [[str(label), name] for label, name in enumerate(MOTIONS, 1)]
+
+    labels, tested, entry = {name: label for label, name in classes}, [], r"(\w+)/v_\1_g(\d\d)_c\d\d\.avi"
+    for split in ("01", "02", "03"):
+        train = (tmp_path / f"trainlist{split}.txt").read_text().splitlines()
+        test = (tmp_path / f"testlist{split}.txt").read_text().splitlines()
+        trained = [re.fullmatch(entry + r" (\d+)", line).groups() for line in train]
+        held_out = [re.fullmatch(entry, line).groups() for line in test]
+        assert all(labels[name] == label for name, _, label in trained)
+        assert {line.split(" ")[0] for line in train} | set(test) == {clip.file for clip in clips}
+        groups = {group for _, group in held_out}
+        assert {name for name, _ in held_out} == set(MOTIONS)
+        assert groups.isdisjoint(group for _, group, _ in trained)
+        assert 0.2 < len(groups) / len({clip.group for clip in clips}) < 0.35
+        tested += groups
+    assert len(tested) == len(set(tested))
+    if videos_per_class == 100:  # 25 groups, as UCF-101 has: its own splits
+        assert sorted(map(int, tested)) == list(range(1, 22))
+
+
+def test_clips_of_a_group_share_their_look_alone():
+    looks, motions = zip(*(Clip("Spin", group, number).seeds(0) for group in (1, 2) for number in (1, 2)), strict=True)
+    assert looks[0] == looks[1] != looks[2] == looks[3]
+    assert len(set(motions)) == 4
+    assert Clip("Spin", 1, 1).seeds(0) != Clip("Spin", 1, 1).seeds(1)
+
+
+def test_classes_differ_by_motion_only():
+    """With the same seeds, the ten classes show the same moving ground wherever the sprite does not come."""
+    clips = {name: motion_frames(name, 11, 12) for name in MOTIONS}
+    corners = {
+        name: clip[:, [*range(20), *range(-20, 0)]][:, :, [*range(20), *range(-20, 0)]] for name, clip in clips.items()
+    }
+    for name, clip in clips.items():
+        np.testing.assert_array_equal(corners[name], corners["Drift"])
+        assert name == "Drift" or not np.array_equal(clip, clips["Drift"])
+
+
+@pytest.mark.parametrize("name", MOTIONS)
+def test_the_action_stays_in_the_middle_and_has_no_preferred_side(name):
+    sides = []
+    for seed in range(200):
+        motion = MOTIONS[name](np.random.default_rng(seed), 2.4)
+        poses = [motion(time) for time in np.arange(0, 2.4, 1 / FPS)]
+        assert all(
+            hypot(pose.x, pose.y) < 0.65 and 0.5 < pose.height < 1.8 and 0 <= pose.opacity <= 1 for pose in poses
+        )
+        sides.append(poses[-1].x - poses[0].x)
+    spread = np.std(sides) / np.sqrt(len(sides))
+    assert abs(np.mean(sides)) <= 4 * spread
+
+
+def test_mistakes_are_one_line(dataset, tmp_path, capsys):
+    assert main([str(dataset), "--videos-per-class", "4", "--seed", "6"]) == 2
+    assert main([str(tmp_path / "few"), "--videos-per-class", "3"]) == 2
+    assert main([str(dataset / "dataset.json"), "--videos-per-class", "4"]) == 2
+    (tmp_path / "UCF-101").mkdir()
+    assert main([str(tmp_path)]) == 2
+    lines = capsys.readouterr().err.splitlines()
+    assert [line.startswith("error: ") for line in lines] == [True] * 4
+    with pytest.raises(UserError, match="other settings"):
+        write_dataset(dataset, 5, SEED)

@@ -1,0 +1,156 @@
+"""The diffusion transformer: starts silent, listens to everything, trains everywhere, saves exactly."""
+
+import dataclasses
+
+import pytest
+import torch
+
+from data.latents import TwinLatents
+from generator.config import DiTConfig
+from generator.dit import Attention, DiT
+from generator.tokens import Statistics
+from runtime.errors import UserError
+
+CONFIG = DiTConfig((3, 4, 2, 2), (2, 4, 6), 5, (2, 1, 2), (1, 3), width=32, depth=2, num_heads=4, class_width=8)
+CONDITIONINGS = ("cross_attention", "adaln")
+
+
+def make(conditioning: str = "cross_attention", awake: bool = True) -> DiT:
+    """A tiny model; awake, its parameters are moved off the zeros they start from."""
+    torch.manual_seed(0)
+    model = DiT(**dataclasses.asdict(dataclasses.replace(CONFIG, conditioning=conditioning)))
+    if awake:
+        for parameter in model.parameters():
+            parameter.data += 0.1 * torch.randn_like(parameter)
+    return model
+
+
+def inputs(batch: int = 3) -> tuple[TwinLatents, torch.Tensor, torch.Tensor]:
+    torch.manual_seed(1)
+    noisy = TwinLatents(torch.randn(batch, *CONFIG.structure_shape), torch.randn(batch, *CONFIG.dynamics_shape))
+    return noisy, torch.linspace(1, 999, batch), torch.arange(batch)
+
+
+def test_the_defaults_of_model_and_config_agree():
+    shapes = ((8, 16, 7, 7), (8, 16, 14), 101)
+    with torch.device("meta"):
+        model = DiT(*shapes)
+    described = {k: tuple(v) if isinstance(v, list) else v for k, v in model.config.items() if not k.startswith("_")}
+    assert described == dataclasses.asdict(DiTConfig(*shapes))
+
+
+@pytest.mark.parametrize("conditioning", CONDITIONINGS)
+def test_output_is_zero_at_the_start(conditioning):
+    noisy, time, label = inputs()
+    for prediction, x in zip(make(conditioning, awake=False)(noisy, time, label), noisy, strict=True):
+        assert torch.equal(prediction, torch.zeros_like(x))
+
+
+@pytest.mark.parametrize("conditioning", CONDITIONINGS)
+@torch.no_grad()
+def test_every_input_reaches_both_outputs_of_its_own_sample_only(conditioning):
+    model, (noisy, time, label) = make(conditioning), inputs()
+    reference = model(noisy, time, label)
+    structure, dynamics, other_time, other_label = (x.clone() for x in (*noisy, time, label))
+    structure[1, 0, 0, 0, 0] += 1
+    dynamics[1, 0, 0, 0] += 1
+    other_time[1] += 100
+    other_label[1] = model.null_label
+    changes = [
+        (TwinLatents(structure, noisy.dynamics), time, label),
+        (TwinLatents(noisy.structure, dynamics), time, label),
+        (noisy, other_time, label),
+        (noisy, time, other_label),
+    ]
+    for changed in changes:
+        for before, after in zip(reference, model(*changed), strict=True):
+            moved = (after - before).flatten(1).abs().amax(1)
+            assert moved[1] > 1e-4
+            assert moved[[0, 2]].max() < 1e-5
+
+
+@torch.no_grad()
+def test_positions_matter():
+    """Exchanging two frames of the input does not merely exchange them in the output."""
+    model, (noisy, time, label) = make(), inputs()
+    swap = [1, 0, 2, 3]
+    straight = model(noisy, time, label).dynamics[:, :, swap]
+    swapped = model(TwinLatents(noisy.structure, noisy.dynamics[:, :, swap]), time, label).dynamics
+    assert (straight - swapped).abs().max() > 1e-2
+
+
+@pytest.mark.parametrize("conditioning", CONDITIONINGS)
+def test_every_parameter_gets_a_gradient(conditioning):
+    model, (noisy, time, _) = make(conditioning), inputs()
+    label = torch.tensor([0, 3, model.null_label])
+    sum(x.square().mean() for x in model(noisy, time, label)).backward()
+    silent = [name for name, p in model.named_parameters() if p.grad is None or not p.grad.any()]
+    assert silent == []
+
+
+def test_checkpointing_changes_no_gradient():
+    gradients = []
+    for checkpointing in (False, True):
+        model, (noisy, time, label) = make(), inputs()
+        if checkpointing:
+            model.enable_gradient_checkpointing()
+        model.train()
+        sum(x.square().mean() for x in model(noisy, time, label)).backward()
+        gradients.append([p.grad for p in model.parameters()])
+    for plain, checkpointed in zip(*gradients, strict=True):
+        torch.testing.assert_close(plain, checkpointed, rtol=0, atol=0)
+
+
+def test_attention_agrees_with_torch():
+    """With unit gains and inputs whose projections are already RMS-normal, against nn.MultiheadAttention."""
+    torch.manual_seed(0)
+    ours, theirs = Attention(16, 16, 1), torch.nn.MultiheadAttention(16, 1, batch_first=True)
+    orthogonal = torch.nn.init.orthogonal_(torch.empty(16, 16))
+    with torch.no_grad():
+        for linear in (ours.query, ours.key_value, ours.out):
+            linear.bias.zero_()
+        ours.query.weight.copy_(orthogonal)
+        ours.key_value.weight[:16] = orthogonal.T
+        theirs.in_proj_weight.copy_(torch.cat([ours.query.weight, ours.key_value.weight]))
+        theirs.out_proj.weight.copy_(ours.out.weight)
+    x, context = (torch.nn.functional.rms_norm(torch.randn(2, n, 16), (16,), eps=1e-6) for n in (3, 5))
+    torch.testing.assert_close(ours(x, context), theirs(x, context, context, need_weights=False)[0])
+
+
+def test_weights_and_statistics_survive_saving_bit_for_bit(tmp_path):
+    model = make("adaln")
+    model.set_statistics(Statistics(torch.randn(3), torch.rand(3) + 0.1, torch.randn(2), torch.rand(2) + 0.1))
+    model.save_pretrained(tmp_path)
+    loaded, info = DiT.from_pretrained(tmp_path, local_files_only=True, output_loading_info=True)
+    assert not any(info.values())
+    assert loaded.state_dict().keys() == model.state_dict().keys()
+    assert all(torch.equal(x, loaded.state_dict()[name]) for name, x in model.state_dict().items())
+    noisy, time, label = inputs()
+    with torch.no_grad():
+        for a, b in zip(model.eval()(noisy, time, label), loaded(noisy, time, label), strict=True):
+            assert torch.equal(a, b)
+    for a, b in zip(model.denormalise(noisy), loaded.denormalise(noisy), strict=True):
+        assert torch.equal(a, b)
+    assert loaded.config.conditioning == "adaln"
+
+
+def test_it_runs_under_autocast_and_in_bfloat16():
+    """Near the float32 result, and without the mixed-precision warnings that the test run turns into errors."""
+    model, (noisy, time, label) = make(), inputs()
+    with torch.no_grad():
+        reference = model(noisy, time, label)
+        with torch.autocast("cpu", torch.bfloat16):
+            autocast = model(noisy, time, label)
+        half = model.bfloat16()(noisy.to(torch.bfloat16), time, label)
+    for predictions in (autocast, half):
+        for x, exact in zip(predictions, reference, strict=True):
+            assert x.dtype == torch.bfloat16
+            assert (x - exact).norm() < 0.05 * exact.norm()
+
+
+def test_mistakes_are_named():
+    fields = dataclasses.asdict(CONFIG)
+    with pytest.raises(UserError, match="multiple of num_heads 5"):
+        DiT(**fields | {"num_heads": 5})
+    with pytest.raises(UserError, match="standard deviation 0"):
+        make().set_statistics(Statistics(torch.zeros(3), torch.zeros(3), torch.zeros(2), torch.ones(2)))
