@@ -1,8 +1,6 @@
 """Stage one's loss, term by term (design of the release: LDM's autoencoder loss on frames)."""
 
-import os
 from dataclasses import dataclass
-from pathlib import Path
 
 import torch
 import torch.nn.functional as F
@@ -10,9 +8,7 @@ from einops import rearrange, reduce
 from torch import Tensor, nn
 
 from runtime.distributed import mean_over_ranks
-from runtime.errors import UserError
 
-VGG_FILE = "vgg16-397923af.pth"
 MAX_ADAPTIVE_WEIGHT = 1e4
 
 
@@ -50,37 +46,6 @@ def reconstruction_nll(
         error = error + rearrange(perceptual, "b t -> b 1 t 1 1")
     nll = error * torch.exp(-log_scale) + log_scale
     return reduce(nll, "b c t h w -> b t", "sum").mean()
-
-
-class Perceptual(nn.Module):
-    """LPIPS with a VGG-16 backbone (arXiv 1801.03924), frame by frame."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        require_vgg()
-        import lpips
-
-        self.lpips = lpips.LPIPS(net="vgg", verbose=False).eval().requires_grad_(False)
-
-    def forward(self, video: Tensor, reconstruction: Tensor) -> Tensor:
-        """`b c t h w` in [-1, 1], twice, to `b t`."""
-        frames = [rearrange(each, "b c t h w -> (b t) c h w") for each in (video, reconstruction)]
-        return rearrange(self.lpips(*frames), "(b t) 1 1 1 -> b t", b=len(video))
-
-
-def vgg_path() -> Path:
-    """Where torchvision looks for the VGG-16 weights."""
-    home = os.environ.get("TORCH_HOME") or Path(os.environ.get("XDG_CACHE_HOME", "~/.cache")).expanduser() / "torch"
-    return Path(home) / "hub" / "checkpoints" / VGG_FILE
-
-
-def require_vgg() -> None:
-    """Raises `UserError` that names the missing file, its place and the way around."""
-    if not vgg_path().is_file():
-        raise UserError(
-            f"LPIPS needs {VGG_FILE} (https://download.pytorch.org/models/{VGG_FILE}) at {vgg_path()}; "
-            "or train without it: --loss.perceptual 0"
-        )
 
 
 def discriminator_loss(real_logits: Tensor, fake_logits: Tensor) -> Tensor:

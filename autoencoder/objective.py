@@ -6,13 +6,13 @@ from torch import Tensor, nn
 from autoencoder.losses import (
     LastLayer,
     LossConfig,
-    Perceptual,
     adaptive_weight,
     discriminator_loss,
     generator_loss,
     reconstruction_nll,
 )
 from autoencoder.model import VidTwin
+from autoencoder.perceptual import LPIPS
 from autoencoder.posterior import TwinPosterior
 from runtime.engine import Engine
 
@@ -40,7 +40,7 @@ class Objective:
     def __init__(self, config: LossConfig, model: ScaledAutoencoder, discriminator: Engine | None) -> None:
         self.config = config
         self.discriminator = discriminator
-        self.perceptual = Perceptual().to(next(model.parameters()).device) if config.perceptual else None
+        self.perceptual = LPIPS().to(next(model.parameters()).device) if config.perceptual else None
         self.last_layer = LastLayer(model.autoencoder.decoder.unpatchify) if discriminator else None
 
     def adversarial(self, step: int) -> bool:
@@ -70,7 +70,7 @@ class Objective:
     def nll(self, video: Tensor, reconstruction: Tensor, log_scale: Tensor) -> Tensor:
         perceptual = None
         if self.perceptual is not None:
-            perceptual = self.config.perceptual * self.perceptual(video.float(), reconstruction.float())
+            perceptual = self.config.perceptual * self.perceptual(reconstruction.float(), video.float())
         return reconstruction_nll(video, reconstruction, log_scale, self.config.pixel_l2, perceptual)
 
     def discriminator_loss(self, video: Tensor, reconstruction: Tensor) -> tuple[Tensor, dict[str, Tensor]]:

@@ -14,10 +14,11 @@ from torch.utils.data import DataLoader
 
 from autoencoder.config import VidTwinConfig
 from autoencoder.discriminator import PatchDiscriminator
-from autoencoder.losses import LossConfig, require_vgg
+from autoencoder.losses import LossConfig
 from autoencoder.model import VidTwin
 from autoencoder.objective import Objective, ScaledAutoencoder
 from autoencoder.panels import four_panels
+from autoencoder.perceptual import require_vgg
 from data.clips import ClipDataset
 from data.config import DataConfig
 from data.index import VideoIndex, open_index
@@ -70,8 +71,12 @@ def train(config: Stage1Config) -> None:
     """Train to the end, from the newest checkpoint if there is one."""
     if config.loss.perceptual:
         require_vgg()
-    run = RunFolder(config.run)
-    run.describe(config)
+    with RunFolder(config.run) as run:
+        run.describe(config)
+        run_loop(config, run)
+
+
+def run_loop(config: Stage1Config, run: RunFolder) -> None:
     dataset, held_out = open_clips(config, "train"), validation_clips(config)
     torch.manual_seed(config.loop.seed)
     session, objective = build(config, run)

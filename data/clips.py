@@ -51,8 +51,8 @@ class ClipDataset(Dataset):
 
     def _clip(self, epoch: int, i: int) -> dict[str, Tensor | int]:
         numbers = generator("clip", self.seed, epoch, i)
-        available = self._frame_count(i)
-        times = torch.arange(self.frames) * self.index.videos[i].fps / self.fps
+        available, fps = self.index.videos[i].frames, self.index.videos[i].fps
+        times = torch.arange(self.frames) * fps / self.fps
         room = max(available - 1 - times[-1].item(), 0.0)
         start = torch.rand((), generator=numbers).item() * room if self.train else room / 2
         frames = self._frames(i, (start + times).round().long().clamp(max=available - 1))
@@ -65,16 +65,14 @@ class ClipDataset(Dataset):
             "first_frame": round(start),
         }
 
-    def _frame_count(self, i: int) -> int:
+    def _frames(self, i: int, indices: Tensor) -> Tensor:
+        info = self.index.videos[i]
         if self.stored is None:
-            return self.index.videos[i].frames
+            return read_frames(info, indices.tolist(), self.size)
         if isinstance(self.stored[i], BadVideo):
             raise self.stored[i]
-        return len(self.stored[i])
-
-    def _frames(self, i: int, indices: Tensor) -> Tensor:
-        if self.stored is None:
-            return read_frames(self.index.videos[i], indices.tolist(), self.size)
+        if indices[-1] >= len(self.stored[i]):
+            raise BadVideo(info.path, f"has no frame {indices[-1]}")
         return self.stored[i][indices]
 
     def _decode_into_memory(self) -> list[Tensor | BadVideo]:

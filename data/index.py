@@ -72,4 +72,4 @@ def _probe(path: Path) -> VideoInfo | str:
     try:
         return probe(path)
     except BadVideo as error:
-        return str(error).removeprefix(f"{path}: ")
+        return error.reason

@@ -23,7 +23,7 @@ class ClipSampler(Sampler[list[tuple[int, int]]]):
     def __init__(
         self, length: int, batch_size: int, rank: int, world: int, accumulation: int, start_step: int, seed: int
     ) -> None:
-        if batch_size % (world * accumulation):
+        if batch_size < 1 or batch_size % (world * accumulation):
             raise UserError(
                 f"a batch of {batch_size} clips cannot be divided over {world} processes x {accumulation} micro-batches"
             )

@@ -12,7 +12,7 @@ WINDOW, SIGMA, K1, K2 = 11, 1.5, 0.01, 0.03
 
 def psnr(reconstruction: Tensor, video: Tensor) -> Tensor:
     """Peak signal-to-noise ratio in dB of each frame, `b t`; infinite for equal frames."""
-    mse = reduce(((reconstruction - video) / 2).square(), "b c t h w -> b t", "mean")
+    mse = reduce(((reconstruction.float() - video.float()) / 2).square(), "b c t h w -> b t", "mean")
     return -10 * mse.log10()
 
 
@@ -25,7 +25,8 @@ def ssim(reconstruction: Tensor, video: Tensor) -> Tensor:
     if min(h, w) < WINDOW:
         raise UserError(f"SSIM needs frames of at least {WINDOW}x{WINDOW} pixels, these are {h}x{w}")
     x, y = (rearrange(each.float() / 2 + 0.5, "b c t h w -> (b t c) 1 h w") for each in (reconstruction, video))
-    mean_x, mean_y, xx, yy, xy = (_blur(each) for each in (x, y, x * x, y * y, x * y))
+    with torch.autocast(video.device.type, enabled=False):  # variances are small differences of large numbers
+        mean_x, mean_y, xx, yy, xy = (_blur(each) for each in (x, y, x * x, y * y, x * y))
     variance_x, variance_y, covariance = xx - mean_x**2, yy - mean_y**2, xy - mean_x * mean_y
     luminance = (2 * mean_x * mean_y + K1**2) / (mean_x**2 + mean_y**2 + K1**2)
     structure = (2 * covariance + K2**2) / (variance_x + variance_y + K2**2)

@@ -3,8 +3,8 @@
     python -m data.synthetic OUT --videos-per-class 60 --seed 0
 
 writes `OUT/UCF-101/<Class>/v_<Class>_g<NN>_c<NN>.avi` and `OUT/ucfTrainTestlist/`. As in UCF-101, the clips of a group
-share their appearance, and each official split keeps whole groups for testing. `OUT/dataset.json` records the settings;
-an interrupted run goes on where it stopped, and the lists, written last, mark a complete set.
+share their appearance, and each official split keeps whole groups for testing. `OUT/dataset.json` records the settings; an interrupted run goes on where it stopped,
+and the lists, written last, mark a complete set.
 """
 
 import argparse
@@ -26,7 +26,7 @@ from runtime.progress import track
 from runtime.random import seed_of
 from runtime.script import script
 
-CLIPS_PER_GROUP = 4
+CLIPS_PER_GROUP = 2  # few, so that an autoencoder sees many looks
 FEWEST_GROUPS, MOST_GROUPS = 4, 99  # three disjoint test sets and a rest; two digits
 SPLITS = 3
 TEST_SHARE = 7 / 25  # of the groups, as in UCF-101's lists
@@ -45,7 +45,7 @@ class Clip(NamedTuple):
         return f"{self.name}/v_{self.name}_g{self.group:02}_c{self.number:02}.avi"
 
     def seeds(self, seed: int) -> tuple[int, int]:
-        """The seeds of its look, shared by its group, and of its motion. Classes share neither."""
+        """The seeds of its look, which its group shares, and of its motion. Looks are drawn alike for every class."""
         label = list(MOTIONS).index(self.name)
         look = seed_of("synthetic look", seed, label, self.group)
         return look, seed_of("synthetic motion", seed, label, self.group, self.number)

@@ -24,8 +24,12 @@ def read_split(root: Path, split: str, fold: int) -> tuple[list[str], list[int],
 
 def read_classes(root: Path) -> list[str]:
     """Class names in the order of their numbers."""
-    numbered = [line.split() for line in _lines(root / LISTS / "classInd.txt")]
-    return [name for _, name in sorted((int(number), name) for number, name in numbered)]
+    path = root / LISTS / "classInd.txt"
+    try:
+        numbered = [(int(number), name) for number, name in (line.split() for line in _lines(path))]
+    except ValueError as error:
+        raise UserError(f"{path} is not a list of lines such as '1 ApplyEyeMakeup'") from error
+    return [name for _, name in sorted(numbered)]
 
 
 def group_of(file: str) -> int:

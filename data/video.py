@@ -1,11 +1,20 @@
-"""A file to frames, and frames to a file. Frames are uint8 `h w c`, RGB."""
+"""Video files: what is in them (`probe`), their frames as uint8 tensors, and tensors written as mp4.
+
+decord decodes, one frame after another or by seeking. Its seeking returns wrong frames, without an error,
+wherever frames are not stored in the order in which they are shown (B-frames, H.264 inside AVI) and after
+damage, and so does its `skip_frames`. `probe` therefore records which files are `seekable`; every other file
+is decoded from its first frame on. PyAV reads headers and packets, and writes.
+"""
 
 from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
 
 import av
+import decord
+import numpy as np
 import torch
 import torch.nn.functional as F
 from av.error import FFmpegError
@@ -14,22 +23,29 @@ from torch import Tensor
 
 from runtime.errors import UserError
 
-CRF = 17
-CHUNK = 64
+CRF = 17  # H.264's constant rate factor: visually lossless
+DECODED_AT_ONCE = 64  # frames held at full size while a whole file is decoded and resized
+
+decord.logging.set_level(decord.logging.QUIET)
 
 
 class BadVideo(UserError):
-    """A file that cannot be read as a video, with the reason in one line."""
+    """A file that cannot be read as video. `reason` is one line without the path."""
+
+    def __init__(self, path: Path, reason: str):
+        super().__init__(path, reason)
+        self.path, self.reason = path, reason
+
+    def __str__(self) -> str:
+        return f"{self.path}: {self.reason}"
 
 
 @dataclass(frozen=True)
 class VideoInfo:
-    """What the headers and packets of a file say; nothing of it needed decoding.
+    """What `probe` found in a file.
 
-    Attributes:
-        frames: packets of the video stream.
-        fps: average rate.
-        reordered: AVI with B-frames, in which decord seeks to wrong frames without a word.
+    `frames` counts the stored frames, whatever the header promises. `reordered`: frames are, or may be, stored in
+    another order than they are shown (B-frames). `damaged`: the header promises another number of frames.
     """
 
     path: Path
@@ -38,144 +54,194 @@ class VideoInfo:
     width: int
     height: int
     reordered: bool
+    damaged: bool = False
+
+    @property
+    def seekable(self) -> bool:
+        """Whether decord finds the right frame by seeking."""
+        return not (self.reordered or self.damaged)
 
 
-def probe(path: Path) -> VideoInfo:
-    """Read a file's headers and packets. Raises `BadVideo` for what is no video."""
-    if not path.is_file():
-        raise BadVideo(f"{path}: no such file")
+@contextmanager
+def _opened(path: Path) -> Iterator[tuple[av.container.InputContainer, av.VideoStream]]:
+    """The container and its video stream; every failure inside the block becomes `BadVideo`."""
     try:
-        with av.open(str(path)) as container:
-            if not container.streams.video:
-                raise BadVideo(f"{path}: no video stream")
-            stream = container.streams.video[0]
-            times = [packet.pts for packet in container.demux(stream) if packet.size]
-            rate, context = stream.average_rate, stream.codec_context
-            known = [time for time in times if time is not None]
-            reordered = context.has_b_frames or known != sorted(known)
-            info = VideoInfo(
-                path, len(times), float(rate or 0), context.width, context.height, "avi" in container.format.name and reordered
-            )
-    except FFmpegError as error:
-        raise BadVideo(f"{path}: {error.strerror or error}") from error
-    if not info.frames or not info.fps or not info.width:
-        raise BadVideo(f"{path}: a video stream without frames")
-    return info
+        with av.open(path) as container:
+            stream = container.streams.best("video")
+            if stream is None:
+                raise BadVideo(path, "has no video, only sound or data")
+            yield container, stream
+    except FileNotFoundError as error:
+        raise BadVideo(path, "no such file") from error
+    except IsADirectoryError as error:
+        raise BadVideo(path, "is a folder, not a video") from error
+    except (FFmpegError, OSError) as error:
+        empty = path.is_file() and path.stat().st_size == 0
+        raise BadVideo(path, "is empty" if empty else f"is no video, or is cut short ({error.strerror})") from error
+
+
+def probe(path: str | Path) -> VideoInfo:
+    """Read the header and the packets of a file, decoding nothing.
+
+    Raises `BadVideo` for a file that is missing, empty, no video, without frames or in a codec unknown to decord.
+    """
+    path = Path(path)
+    with _opened(path) as (container, stream):
+        codec = stream.codec_context
+        fps = stream.average_rate or stream.guessed_rate
+        packets = [(packet.pts, packet.dts) for packet in container.demux(stream) if packet.size]
+    if codec.codec.canonical_name == "av1":
+        raise BadVideo(path, "is AV1, which decord cannot decode: convert it to H.264")
+    if not packets or not fps:
+        raise BadVideo(path, "has no frames" if fps else "has no frame rate")
+    return VideoInfo(
+        path=path,
+        frames=len(packets),
+        fps=float(fps),
+        width=codec.width,
+        height=codec.height,
+        # The codec's flag comes from its header; where that is silent, times of showing and of decoding differ.
+        reordered=codec.has_b_frames or any(pts != dts for pts, dts in packets),
+        damaged=stream.frames not in (0, len(packets)),  # 0: the container keeps no count
+    )
+
+
+def has_audio(path: str | Path) -> bool:
+    """Whether the file has a sound track, which nothing here keeps. Raises `BadVideo`."""
+    with _opened(Path(path)) as (container, _):
+        return bool(container.streams.audio)
 
 
 def read_frames(info: VideoInfo, indices: Sequence[int], size: tuple[int, int] | None = None) -> Tensor:
-    """The frames `indices` as uint8 `t h w c`; with a `size` (h, w) resized to cover it and centre-cropped.
+    """The frames at `indices` (any order, repeats allowed), uint8 `t h w c`, through `fit`.
 
-    Raises `BadVideo` when the file breaks, or ends before the last of them.
+    Raises `BadVideo` if the file cannot be read or has fewer frames.
     """
-    wanted = sorted(set(indices))
-    with _decoding(info):
-        reader = _open(info)
-        if wanted[-1] >= len(reader):
-            raise BadVideo(f"{info.path}: ends after {len(reader)} frames, frame {wanted[-1]} was asked for")
-        if info.reordered:
-            every = (torch.from_numpy(reader.next().asnumpy()) for _ in range(wanted[-1] + 1))
-            kept = set(wanted)
-            frames = torch.stack([frame for i, frame in enumerate(every) if i in kept])
-        else:
-            frames = torch.from_numpy(reader.get_batch(wanted).asnumpy())
-    place = {index: i for i, index in enumerate(wanted)}
-    return fit(frames, size)[[place[index] for index in indices]]
+    wanted, position = np.unique(np.asarray(indices), return_inverse=True)
+    reader = _reader(info)
+    frames = _seek(reader, info, wanted) if info.seekable else _pick(reader, info, wanted)
+    return fit(frames, size)[torch.from_numpy(position)]
 
 
 def decode_all(info: VideoInfo, size: tuple[int, int] | None = None) -> Tensor:
-    """Every frame that decodes, uint8 `t h w c`, sized as by `read_frames`. Raises `BadVideo` when there is none."""
-    with _decoding(info):
-        reader = _open(info)
-        chunks = []
-        for start in range(0, len(reader), CHUNK):
-            count = min(CHUNK, len(reader) - start)
-            if info.reordered:
-                chunk = torch.stack([torch.from_numpy(reader.next().asnumpy()) for _ in range(count)])
-            else:
-                chunk = torch.from_numpy(reader.get_batch(range(start, start + count)).asnumpy())
-            chunks.append(fit(chunk, size))
-    if not chunks:
-        raise BadVideo(f"{info.path}: no frame decodes")
-    return torch.cat(chunks)
+    """All frames that the file yields, maybe fewer than `info.frames`: uint8 `t h w c`, equal to `read_frames`."""
+    parts, chunk = [], []
+    for frame in _decoded(_reader(info), info):
+        chunk.append(frame)
+        if len(chunk) == DECODED_AT_ONCE:
+            parts.append(_stacked(chunk, size))
+            chunk = []
+    if chunk:
+        parts.append(_stacked(chunk, size))
+    if not parts:
+        raise BadVideo(info.path, "yields no frame")
+    return torch.cat(parts)
 
 
-def _open(info: VideoInfo) -> "decord.VideoReader":  # noqa: F821
-    import decord
-
-    return decord.VideoReader(str(info.path), num_threads=1)
-
-
-class _decoding:
-    """decord's exceptions as `BadVideo`."""
-
-    def __init__(self, info: VideoInfo) -> None:
-        self.info = info
-
-    def __enter__(self) -> None: ...
-
-    def __exit__(self, kind: type | None, error: BaseException | None, _: object) -> None:
-        if isinstance(error, BadVideo) or error is None:
-            return
-        if isinstance(error, RuntimeError | StopIteration) or kind.__name__ == "DECORDError":
-            reason = str(error).strip().splitlines()[0] if str(error).strip() else kind.__name__
-            raise BadVideo(f"{self.info.path}: {reason}") from error
+def stream_frames(path: str | Path) -> Iterator[Tensor]:
+    """The frames of a file one by one, uint8 `h w c`, in constant memory. Raises `BadVideo`."""
+    with _opened(Path(path)) as (container, stream):
+        for frame in container.decode(stream):
+            yield torch.from_numpy(frame.to_ndarray(format="rgb24"))
 
 
 def fit(frames: Tensor, size: tuple[int, int] | None) -> Tensor:
-    """uint8 `t h w c` resized (bilinear, antialiased) to cover `size`, then centre-cropped to it."""
+    """Resize uint8 `t h w c` (antialiased bilinear) to just cover `size` (h, w), if given, and cut out its centre."""
     if size is None or tuple(frames.shape[1:3]) == size:
         return frames
-    (h, w), (have_h, have_w) = size, frames.shape[1:3]
-    scale = max(h / have_h, w / have_w)
-    covering = max(h, round(have_h * scale)), max(w, round(have_w * scale))
-    resized = F.interpolate(rearrange(frames, "t h w c -> t c h w"), covering, mode="bilinear", antialias=True)
+    (height, width), (h, w) = frames.shape[1:3], size
+    scale = max(h / height, w / width)
+    covering = max(h, round(height * scale)), max(w, round(width * scale))
     top, left = (covering[0] - h) // 2, (covering[1] - w) // 2
-    return rearrange(resized[..., top : top + h, left : left + w], "t c h w -> t h w c").contiguous()
+    frames = rearrange(frames, "t h w c -> t c h w")  # a view: torch resizes channels-last bytes fastest
+    resized = F.interpolate(frames, size=covering, mode="bilinear", antialias=True)
+    return rearrange(resized[:, :, top : top + h, left : left + w], "t c h w -> t h w c").contiguous()
 
 
-def stream_frames(path: Path) -> Iterator[Tensor]:
-    """Every frame of a file in order, uint8 `h w c`, in constant memory. Raises `BadVideo`."""
-    try:
-        with av.open(str(path)) as container:
-            for frame in container.decode(video=0):
-                yield torch.from_numpy(frame.to_ndarray(format="rgb24"))
-    except (FFmpegError, IndexError) as error:
-        raise BadVideo(f"{path}: {getattr(error, 'strerror', None) or 'no video stream'}") from error
+def write_video(path: str | Path, frames: Iterable[Tensor], fps: float | Fraction) -> None:
+    """Write uint8 frames `h w c` (or one tensor `t h w c`) as mp4: H.264, yuv420p, near-lossless.
 
-
-def write_video(path: Path, frames: Iterable[Tensor], fps: float) -> None:
-    """Write uint8 `h w c` frames as H.264 mp4 (yuv420p, CRF 17), beside its place and then into it.
-
-    An odd height or width repeats its last row or column, since 4:2:0 colour needs even ones.
+    The frames are taken one at a time, so memory stays constant. The frame rate is kept exactly, the NTSC rates as
+    their fractions over 1001. An odd height or width, which yuv420p cannot hold, gains a copy of its last line.
     """
+    path = Path(path)
     partial = path.with_name(f".{path.name}.partial")
-    stream = None
-    with av.open(str(partial), "w", format="mp4") as container:
-        for frame in frames:
-            frame = _even(frame)
+    try:
+        with av.open(partial, "w", format="mp4") as container:
+            stream = None
+            for frame in frames:
+                stream = stream or _h264_stream(container, frame, fps)
+                container.mux(stream.encode(_even(frame)))
             if stream is None:
-                stream = container.add_stream("libx264", rate=Fraction(fps).limit_denominator(1001))
-                stream.height, stream.width = frame.shape[:2]
-                stream.pix_fmt, stream.options = "yuv420p", {"crf": str(CRF)}
-            container.mux(stream.encode(av.VideoFrame.from_ndarray(frame.numpy(), format="rgb24")))
-        if stream is None:
-            raise UserError(f"{path}: there is no frame to write")
-        container.mux(stream.encode())
-    partial.replace(path)
-
-
-def _even(frame: Tensor) -> Tensor:
-    h, w = frame.shape[:2]
-    rows, columns = torch.arange(h + h % 2).clamp(max=h - 1), torch.arange(w + w % 2).clamp(max=w - 1)
-    return frame.cpu()[rows][:, columns].contiguous()
-
-
-def to_float(frames: Tensor) -> Tensor:
-    """uint8 to [-1, 1]."""
-    return frames.float() / 127.5 - 1
+                raise UserError(f"{path}: no frames to write")
+            container.mux(stream.encode())
+        partial.replace(path)
+    finally:
+        partial.unlink(missing_ok=True)
 
 
 def to_uint8(video: Tensor) -> Tensor:
-    """[-1, 1] to uint8, clamped and rounded."""
-    return ((video.float() + 1) * 127.5).round().clamp(0, 255).to(torch.uint8)
+    """[-1, 1] to 0..255: rounded, not truncated, and clamped."""
+    return ((video.float().clamp(-1, 1) + 1) * 127.5).round().to(torch.uint8)
+
+
+def to_float(video: Tensor) -> Tensor:
+    """0..255 to [-1, 1], float32."""
+    return video.float() / 127.5 - 1
+
+
+def _reader(info: VideoInfo) -> decord.VideoReader:
+    try:
+        return decord.VideoReader(str(info.path), num_threads=1)
+    except (RuntimeError, decord.DECORDError) as error:
+        raise BadVideo(info.path, "can no longer be opened as video") from error
+
+
+def _decoded(reader: decord.VideoReader, info: VideoInfo) -> Iterator[decord.nd.NDArray]:
+    """Frames in order from the first one, `h w c`."""
+    try:
+        while True:
+            yield reader.next()
+    except StopIteration:
+        return
+    except (RuntimeError, decord.DECORDError) as error:
+        raise BadVideo(info.path, "fails to decode") from error
+
+
+def _pick(reader: decord.VideoReader, info: VideoInfo, wanted: np.ndarray) -> Tensor:
+    """Decode from the first frame up to the last of the sorted `wanted` and keep these."""
+    keep = set(wanted.tolist())
+    picked = []
+    for i, frame in enumerate(_decoded(reader, info)):
+        if i in keep:
+            picked.append(frame)
+        if i == wanted[-1]:
+            return _stacked(picked)
+    raise BadVideo(info.path, f"has no frame {wanted[-1]}")
+
+
+def _seek(reader: decord.VideoReader, info: VideoInfo, wanted: np.ndarray) -> Tensor:
+    if wanted[-1] >= len(reader):
+        raise BadVideo(info.path, f"has no frame {wanted[-1]}")
+    try:
+        return torch.from_numpy(reader.get_batch(wanted.tolist()).asnumpy())
+    except (RuntimeError, StopIteration, decord.DECORDError) as error:
+        raise BadVideo(info.path, "fails to decode") from error
+
+
+def _stacked(frames: list[decord.nd.NDArray], size: tuple[int, int] | None = None) -> Tensor:
+    return fit(torch.from_numpy(np.stack([frame.asnumpy() for frame in frames])), size)
+
+
+def _h264_stream(container: av.container.OutputContainer, frame: Tensor, fps: float | Fraction) -> av.VideoStream:
+    stream = container.add_stream("libx264", rate=Fraction(fps).limit_denominator(1001))
+    stream.height, stream.width = (n + n % 2 for n in frame.shape[:2])
+    stream.pix_fmt = "yuv420p"
+    stream.options = {"crf": str(CRF)}
+    return stream
+
+
+def _even(frame: Tensor) -> av.VideoFrame:
+    pixels = frame.cpu().numpy()
+    height, width, _ = pixels.shape
+    return av.VideoFrame.from_ndarray(np.pad(pixels, ((0, height % 2), (0, width % 2), (0, 0)), mode="edge"), "rgb24")

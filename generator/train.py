@@ -103,8 +103,12 @@ def model_config(config: Stage2Config, cache: LatentCache) -> DiTConfig:
 def train(config: Stage2Config) -> None:
     """Train to the end, from the newest checkpoint if there is one."""
     cache, autoencoder = open_cache(config)
-    run = RunFolder(config.run)
-    run.describe(config)
+    with RunFolder(config.run) as run:
+        run.describe(config)
+        run_loop(config, run, cache, autoencoder)
+
+
+def run_loop(config: Stage2Config, run: RunFolder, cache: LatentCache, autoencoder: VidTwin) -> None:
     torch.manual_seed(config.loop.seed)
     model = build_model(config, cache)
     session = build_session(config, run, model)

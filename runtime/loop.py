@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from runtime import checkpoint, distributed
+from runtime.curves import plot_curves
 from runtime.ema import EMA
 from runtime.engine import Engine, EngineConfig
 from runtime.errors import UserError
@@ -118,6 +119,7 @@ class Session:
         if distributed.is_main():
             summary = {"steps": self.step, "skipped_files": sorted(self.skipped)}
             write_json(self.run.folder / "training.json", summary)
+            plot_curves(self.run.folder / "metrics.jsonl", self.run.folder / "curves.png")
             if self.skipped:
                 print(f"{self.what}: {len(self.skipped)} bad files were skipped: {', '.join(sorted(self.skipped))}")
 

@@ -20,7 +20,7 @@ PACKAGES = ("vidtwin", "torch", "deepspeed", "diffusers", "decord", "av", "torch
 class RunFolder:
     """`runs/<name>/` with the places that every run has.
 
-    The main process holds its lock until it ends. Raises `UserError` when another process holds it.
+    The main process holds its lock inside a `with`. Raises `UserError` when another process holds it.
     """
 
     def __init__(self, folder: str | Path) -> None:
@@ -28,9 +28,17 @@ class RunFolder:
         self.checkpoints = self.folder / "checkpoints"
         self.weights = self.folder / "weights"
         self.videos = self.folder / "videos"
+        self.lock: IO[str] | None = None
+
+    def __enter__(self) -> "RunFolder":
         if distributed.is_main():
             self.folder.mkdir(parents=True, exist_ok=True)
             self.lock = lock(self.folder / ".lock")
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self.lock:
+            self.lock.close()
 
     def describe(self, settings: object) -> None:
         """Write `config.yaml` and `environment.json`."""
@@ -44,6 +52,7 @@ def lock(path: Path) -> IO[str]:
     try:
         fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except OSError:
+        file.close()
         raise UserError(f"another run is writing to {path.parent}; wait for it or choose another --run") from None
     return file
 

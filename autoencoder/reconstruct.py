@@ -1,0 +1,98 @@
+"""Run a video of any length through a VidTwin and write what comes out.
+
+`python autoencoder/reconstruct.py --weights runs/demo/weights/ema VIDEO` writes original, reconstruction, structure
+only and dynamics only side by side; with `--structure-from A --dynamics-from B` the cross-reenactment of a pair.
+"""
+
+import argparse
+import sys
+from collections.abc import Iterator
+from itertools import islice
+from pathlib import Path
+
+import torch
+from einops import rearrange
+from torch import Tensor
+
+from autoencoder.model import VidTwin
+from autoencoder.panels import PANELS, four_panels
+from autoencoder.windows import windows
+from data.latents import TwinLatents
+from data.video import VideoInfo, fit, has_audio, probe, stream_frames, to_float, to_uint8, write_video
+from runtime import distributed
+from runtime.errors import UserError
+from runtime.progress import track
+from runtime.script import script
+from runtime.weights import load_model
+
+
+def model_windows(model: VidTwin, path: Path, limit: int | None = None) -> Iterator[tuple[Tensor, slice]]:
+    """The file's windows as the model takes them, `1 c t h w` in [-1, 1], and their new frames."""
+    config = model.typed_config
+    device = next(model.parameters()).device
+    sized = (fit(frame[None], (config.height, config.width))[0] for frame in islice(stream_frames(path), limit))
+    for window, new in windows(sized, config.frames):
+        yield rearrange(to_float(window.to(device)), "t h w c -> 1 c t h w"), new
+
+
+def to_frames(video: Tensor, new: slice) -> Iterator[Tensor]:
+    """The new frames of `1 c t h w`, uint8 `h w c`."""
+    yield from rearrange(to_uint8(video), "1 c t h w -> t h w c")[new]
+
+
+def panels(model: VidTwin, path: Path) -> Iterator[Tensor]:
+    """Frames of the four panels, exactly as many as the file has."""
+    for video, new in model_windows(model, path):
+        yield from to_frames(four_panels(model, video), new)
+
+
+@torch.inference_mode()
+def reenact(model: VidTwin, structure_from: Path, dynamics_from: Path, frames: int) -> Iterator[Tensor]:
+    """The first `frames` frames of structure donor | dynamics donor | both joined."""
+    donors = (model_windows(model, path, frames) for path in (structure_from, dynamics_from))
+    for (a, new), (b, _) in zip(*donors, strict=True):
+        joined = model.decode(TwinLatents(model.encode(a).mode().structure, model.encode(b).mode().dynamics))
+        yield from to_frames(torch.cat([a, b, joined], dim=-1), new)
+
+
+def write_panels(model: VidTwin, path: Path, out: Path) -> None:
+    info = describe(path)
+    write_video(out, track(panels(model, path), info.frames, path.name, "frames"), info.fps)
+    print(f"{out}: {', '.join(PANELS)}; {info.frames} frames at {info.fps:g} fps")
+
+
+def write_reenactment(model: VidTwin, structure_from: Path, dynamics_from: Path, out: Path) -> None:
+    infos = [describe(path) for path in (structure_from, dynamics_from)]
+    shorter = min(info.frames for info in infos)
+    frames = reenact(model, structure_from, dynamics_from, shorter)
+    write_video(out, track(frames, shorter, "reenactment", "frames"), infos[1].fps)
+    print(f"{out}: structure donor, dynamics donor, both joined; {shorter} frames at {infos[1].fps:g} fps")
+
+
+def describe(path: Path) -> VideoInfo:
+    if has_audio(path):
+        print(f"{path.name}: its audio is left out", file=sys.stderr)
+    return probe(path)
+
+
+@script
+def main(argv: list[str]) -> None:
+    parser = argparse.ArgumentParser(description="Reconstruct a video, or join the structure of one with the dynamics of another.")
+    parser.add_argument("video", nargs="?", type=Path)
+    parser.add_argument("--weights", required=True, help="an autoencoder's folder, such as runs/demo/weights/ema")
+    parser.add_argument("--structure-from", type=Path, metavar="A")
+    parser.add_argument("--dynamics-from", type=Path, metavar="B")
+    parser.add_argument("--out", type=Path, help="the mp4 to write (default: <video>-vidtwin.mp4 in the working folder)")
+    args = parser.parse_args(argv)
+    donors = args.structure_from, args.dynamics_from
+    if bool(args.video) == any(donors) or any(donors) != all(donors):
+        raise UserError("give either one VIDEO, or both --structure-from A and --dynamics-from B")
+    model = load_model(VidTwin, args.weights).to(distributed.device())
+    if args.video:
+        write_panels(model, args.video, args.out or Path(f"{args.video.stem}-vidtwin.mp4"))
+    else:
+        write_reenactment(model, *donors, args.out or Path(f"{donors[0].stem}-{donors[1].stem}-vidtwin.mp4"))
+
+
+if __name__ == "__main__":
+    sys.exit(main())

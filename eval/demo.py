@@ -1,0 +1,142 @@
+"""The main job on the built-in data set, from videos to metrics: what `make demo` runs.
+
+Every step is a process of its own, measured from outside. A step that is done is not done again, one that was
+interrupted continues where it stopped.
+"""
+
+import argparse
+import json
+import subprocess
+import sys
+import threading
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+import psutil
+
+from runtime.errors import UserError
+from runtime.files import write_json
+from runtime.progress import clock
+from runtime.script import script
+
+CONFIGS = Path(__file__).parents[1] / "configs"
+VIDEOS_PER_CLASS = 60
+SAMPLES = 200
+POLL_SECONDS = 0.25
+
+
+@dataclass(frozen=True)
+class Step:
+    """One stage of the line: a module of the project and its arguments."""
+
+    name: str
+    what: str
+    arguments: tuple[str, ...]
+
+
+def steps(run: Path, data: Path, samples: int, videos_per_class: int, quick: tuple[str, ...]) -> list[Step]:
+    stage1 = ("autoencoder.train", "--config", str(CONFIGS / "stage1/demo.yaml"), "--run", str(run))
+    stage2 = ("generator.train", "--config", str(CONFIGS / "stage2/demo.yaml"), "--run", str(run / "generator"))
+    latents = ("--cache", str(run / "latents/train"), "--autoencoder", str(run / "weights/ema"))
+    sample = ("generator.sample", "--weights", str(run / "generator/weights/ema"), "--num", str(samples))
+    return [
+        Step("data", "render the built-in data set", ("data.synthetic", str(data), "--videos-per-class", str(videos_per_class))),
+        Step("stage1", "train VidTwin", (*stage1, "--data.root", str(data), *quick)),
+        Step("cache", "encode the data set", ("autoencoder.cache", "--run", str(run), "--clips_per_video", "8")),
+        Step("stage2", "train the DiT", (*stage2, *latents, *quick)),
+        Step("sample", "generate videos", (*sample, "--batch-size", "50", "--out", str(run / "samples"))),
+        Step("evaluate", "measure", ("eval.report", "--run", str(run), "--data", str(data))),
+    ]
+
+
+def run_step(step: Step) -> dict[str, float]:
+    """Run it; its wall seconds and the peak memory of it and its children. Raises `UserError` when it fails."""
+    started = time.monotonic()
+    process = subprocess.Popen([sys.executable, "-m", *step.arguments])
+    peak = PeakMemory(process.pid)
+    try:
+        code = process.wait()
+    except KeyboardInterrupt:
+        process.wait()
+        raise
+    if code:
+        raise UserError(f"the step {step.name} ended with code {code}; what it said stands above; run again to continue")
+    return {"seconds": time.monotonic() - started, "peak_memory_gb": peak.gigabytes}
+
+
+class PeakMemory:
+    """Watches a process and its children: the largest sum of their resident memory, in GB."""
+
+    def __init__(self, pid: int) -> None:
+        self.root, self.gigabytes = psutil.Process(pid), 0.0
+        threading.Thread(target=self.watch, daemon=True).start()
+
+    def watch(self) -> None:
+        while self.root.is_running():
+            try:
+                family = [self.root, *self.root.children(recursive=True)]
+                resident = sum(process.memory_info().rss for process in family)
+            except psutil.Error:
+                resident = 0
+            self.gigabytes = max(self.gigabytes, resident / 1e9)
+            time.sleep(POLL_SECONDS)
+
+
+def summarise(run: Path, done: dict[str, dict[str, float]]) -> dict[str, object]:
+    """`summary.json`: the report's figures with what each step took."""
+    seconds = {name: round(cost["seconds"], 1) for name, cost in done.items()}
+    summary = json.loads((run / "evaluation" / "report.json").read_text())
+    summary["seconds"] = {**seconds, "total": round(sum(seconds.values()), 1)}
+    summary["memory_gb"] = {name: round(cost["peak_memory_gb"], 2) for name, cost in done.items()}
+    summary["peak_memory_gb"] = max(summary["memory_gb"].values())
+    write_json(run / "summary.json", summary)
+    return summary
+
+
+def print_summary(run: Path, summary: dict) -> None:
+    psnr, accuracy = summary["psnr"], summary["accuracy"]
+    print(f"\ndone in {clock(summary['seconds']['total'])} with at most {summary['peak_memory_gb']:.1f} GB of memory")
+    print(f"PSNR on test videos: {psnr['reconstruction']:.2f} dB; the clip's own mean frame gives {psnr['trivial']:.2f} dB")
+    print(
+        f"a motion classifier is right on {accuracy['real']:.0%} of real test videos, "
+        f"{accuracy['reconstruction']:.0%} of reconstructions, {accuracy['generated']:.0%} of generated videos "
+        f"(chance {accuracy['chance']:.0%})"
+    )
+    print("\nlook at")
+    for name, what in (
+        ("samples/grid.mp4", "generated videos with their classes (samples/grid.png as a picture)"),
+        ("evaluation/panels.mp4", "original | reconstruction | structure only | dynamics only (panels.png)"),
+        ("evaluation/swap.mp4", "structure of one video with the dynamics of another"),
+        ("curves.png", "stage one's training; generator/curves.png stage two's"),
+        ("summary.json", "every figure"),
+    ):
+        print(f"  {run / name}: {what}")
+
+
+@script
+def main(argv: list[str]) -> None:
+    parser = argparse.ArgumentParser(description="The whole line on the built-in data set.")
+    parser.add_argument("--run", type=Path, default=Path("runs/demo"))
+    parser.add_argument("--data", type=Path, default=Path("datasets/builtin"))
+    parser.add_argument("--samples", type=int, default=SAMPLES, help="videos to generate")
+    parser.add_argument("--videos-per-class", type=int, default=VIDEOS_PER_CLASS)
+    parser.add_argument("--steps", type=int, help="training steps of both stages (default: the configurations')")
+    args = parser.parse_args(argv)
+    args.run.mkdir(parents=True, exist_ok=True)
+    record = args.run / "steps.json"
+    done = json.loads(record.read_text()) if record.exists() else {}
+    quick = ("--loop.steps", str(args.steps)) if args.steps else ()
+    for number, step in enumerate(all_steps := steps(args.run, args.data, args.samples, args.videos_per_class, quick), 1):
+        heading = f"[{number}/{len(all_steps)}] {step.name}: {step.what}"
+        if step.name in done:
+            print(f"{heading}: done before, in {clock(done[step.name]['seconds'])}", flush=True)
+            continue
+        print(heading, flush=True)
+        done[step.name] = run_step(step)
+        write_json(record, done)
+    print_summary(args.run, summarise(args.run, done))
+
+
+if __name__ == "__main__":
+    sys.exit(main())

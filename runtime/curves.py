@@ -1,0 +1,34 @@
+"""The run's curves as one picture, for people without TensorBoard."""
+
+import json
+import math
+from pathlib import Path
+
+COLUMNS = 4
+LEFT_OUT = ("step", "clips_per_second")
+
+
+def plot_curves(metrics: Path, picture: Path) -> None:
+    """One small plot for each number in `metrics.jsonl`, against the step."""
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    curves: dict[str, list[tuple[int, float]]] = {}
+    for line in metrics.read_text().splitlines():
+        values = json.loads(line)
+        for name in values.keys() - set(LEFT_OUT):
+            curves.setdefault(name, []).append((values["step"], values[name]))
+    rows = math.ceil(len(curves) / COLUMNS)
+    figure = Figure(figsize=(4 * COLUMNS, 2.6 * rows), layout="constrained")
+    FigureCanvasAgg(figure)
+    axes = figure.subplots(rows, COLUMNS, squeeze=False).flat
+    for axis, (name, points) in zip(axes, sorted(curves.items()), strict=False):
+        axis.plot(*zip(*points, strict=True), marker="." if len(points) < 20 else "", linewidth=1)
+        axis.set_title(name, fontsize=9)
+        axis.tick_params(labelsize=7)
+        axis.grid(alpha=0.3)
+    for axis in list(axes):
+        axis.set_axis_off()
+    partial = picture.with_name(f".{picture.name}")
+    figure.savefig(partial, dpi=110)
+    partial.replace(picture)

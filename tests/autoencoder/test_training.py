@@ -1,0 +1,157 @@
+"""Stage one end to end on a small set: resuming, ZeRO stages, processes, precision, caching."""
+
+import json
+import shutil
+
+import pytest
+import torch
+from safetensors.torch import load_file
+
+from autoencoder.cache import CacheConfig, cache_split
+from autoencoder.model import VidTwin
+from autoencoder.train import Stage1Config, main, train
+from data.latents import LatentCache
+from runtime.config import load
+from runtime.errors import UserError
+from runtime.weights import load_model
+
+GAN = ["--loss.adversarial", "0.05", "--loss.disc_start", "2", "--model.height", "32", "--model.width", "32"]
+DETERMINISTIC = ["--model.dropout", "0", "--sample_posterior", "false"]
+
+
+@pytest.fixture
+def configure(builtin_set, configs, tmp_path):
+    def make(name, *overrides):
+        places = ["--run", str(tmp_path / name), "--data.root", str(builtin_set)]
+        return load(Stage1Config, configs / "stage1.yaml", [*places, *overrides])
+
+    return make
+
+
+def weights(run, kind="raw"):
+    return load_file(run / "weights" / kind / "diffusion_pytorch_model.safetensors")
+
+
+def metrics(run):
+    """Every logged number but the speed, by step."""
+    lines = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
+    return [{name: value for name, value in line.items() if name != "clips_per_second"} for line in lines]
+
+
+def forget_after(run, step, last):
+    """What a kill between the two checkpoints would have left."""
+    shutil.rmtree(run / "checkpoints" / f"step_{last:08}")
+    shutil.rmtree(run / "weights")
+    assert (run / "checkpoints" / f"step_{step:08}").exists()
+
+
+def equal(a, b):
+    return a.keys() == b.keys() and all(torch.equal(a[name], b[name]) for name in a)
+
+
+def test_resuming_equals_never_stopping(processes, configure, tmp_path):
+    """With GAN, dropout and posterior samples, accumulation, across an epoch's end, bit for bit."""
+    config = configure("run", *GAN, "--engine.accumulation", "2", "--loop.batch_size", "8", "--optimizer.name", "muon")
+    train(config)
+    whole, raw, ema = metrics(tmp_path / "run"), weights(tmp_path / "run"), weights(tmp_path / "run", "ema")
+    forget_after(tmp_path / "run", 3, last=6)
+    train(config)
+    assert metrics(tmp_path / "run") == whole
+    assert len([line for line in whole if "loss" in line]) == 6
+    assert equal(weights(tmp_path / "run"), raw)
+    assert equal(weights(tmp_path / "run", "ema"), ema)
+    assert not equal(raw, ema)
+
+
+def test_zero_stages_agree(processes, configure, tmp_path):
+    trained = {}
+    for stage in range(4):
+        config = configure(f"stage{stage}", *GAN, "--engine.zero_stage", str(stage), "--loop.steps", "4")
+        train(config)
+        trained[stage] = weights(tmp_path / f"stage{stage}")
+    for stage in (1, 2, 3):
+        for name, value in trained[0].items():
+            torch.testing.assert_close(trained[stage][name], value, rtol=0, atol=2e-5, msg=f"stage {stage}: {name}")
+
+
+def test_two_processes_equal_one(processes, configure, launch, configs, builtin_set, tmp_path):
+    train(configure("one", *DETERMINISTIC, "--loop.validate_every", "3"))
+    arguments = ["--config", str(configs / "stage1.yaml"), "--data.root", str(builtin_set), *DETERMINISTIC]
+    arguments += ["--loop.validate_every", "3"]
+    done = launch("autoencoder.train", *arguments, "--run", str(tmp_path / "two"), ranks=2)
+    assert done.returncode == 0, done.stderr
+    one, two = weights(tmp_path / "one"), weights(tmp_path / "two")
+    for name, value in one.items():
+        torch.testing.assert_close(two[name], value, rtol=0, atol=1e-5, msg=name)
+    for a, b in zip(metrics(tmp_path / "one"), metrics(tmp_path / "two"), strict=True):
+        for name in ("loss", "validation/psnr"):
+            assert a.get(name) == pytest.approx(b.get(name), rel=1e-4)
+
+
+def test_bf16_moves_weights_and_average(processes, configure, tmp_path):
+    config = configure("bf16", "--engine.precision", "bf16", "--optimizer.lr", "1e-5", "--loop.ema_decay", "0.9")
+    torch.manual_seed(config.loop.seed)
+    before = dict(VidTwin.from_config_fields(config.model).named_parameters())
+    train(config)
+    for kind in ("raw", "ema"):
+        after = weights(tmp_path / "bf16", kind)
+        moved = [name for name, value in before.items() if not torch.equal(after[name], value)]
+        assert len(moved) > 0.9 * len(before)  # steps of 1e-5 would be lost in bf16 weights
+        assert after[moved[0]].dtype == torch.float32
+
+
+def test_an_interrupted_cache_equals_an_uninterrupted_one(processes, stage1_run, configs, builtin_set, tmp_path):
+    run = tmp_path / "run"
+    shutil.copytree(stage1_run, run, ignore=shutil.ignore_patterns("checkpoints", "tensorboard", ".lock"))
+    folder = run / "latents" / "train"
+    whole = {path.name: path.read_bytes() for path in folder.iterdir()}
+    (folder / "manifest.json").unlink()
+    (folder / "shard_00001.safetensors").unlink()
+    (folder / ".shard_00001.safetensors.partial").write_bytes(b"cut short")
+    config = load(Stage1Config, run / "config.yaml")
+    settings = CacheConfig(run=str(run), shard_size=8, batch_size=4)
+    model = load_model(VidTwin, run / "weights" / "ema")
+    cache_split(settings, config, model, "train")
+    assert {path.name: path.read_bytes() for path in folder.iterdir()} == whole
+
+    (folder / "shard_00002.safetensors").write_bytes(whole["shard_00001.safetensors"])
+    with pytest.raises(UserError, match="shard_00002"):
+        LatentCache(folder).verify()
+    (folder / "shard_00002.safetensors").write_bytes(whole["shard_00002.safetensors"])
+    with torch.no_grad():
+        next(model.parameters()).add_(1)
+    with pytest.raises(UserError, match="another autoencoder"):
+        cache_split(settings, config, model, "train")
+
+
+def test_the_caches_statistics_and_content_are_the_encoders(stage1_run):
+    cache = LatentCache(stage1_run / "latents" / "train")
+    tensors = cache.load()
+    assert len(cache) == len(tensors["label"]) == len(set(tensors["video"].tolist()))
+    for latent in ("structure", "dynamics"):
+        values = tensors[f"{latent}_mean"].double().transpose(0, 1).flatten(1)
+        noise = tensors[f"{latent}_logvar"].double().exp().transpose(0, 1).flatten(1)
+        means, samples = cache.statistics("mean"), cache.statistics("sample")
+        torch.testing.assert_close(means[f"{latent}_mean"].double(), values.mean(1), rtol=1e-6, atol=1e-6)
+        torch.testing.assert_close(means[f"{latent}_std"].double(), values.std(1, correction=0), rtol=1e-6, atol=1e-6)
+        expected = (values.var(1, correction=0) + noise.mean(1)).sqrt()
+        torch.testing.assert_close(samples[f"{latent}_std"].double(), expected, rtol=1e-6, atol=1e-6)
+
+
+def test_bad_input_is_one_line_and_code_2(capsys, tmp_path, configs, builtin_set, monkeypatch):
+    monkeypatch.setenv("TORCH_HOME", str(tmp_path))
+    (tmp_path / "half" / "UCF-101").mkdir(parents=True)
+    base = ["--config", str(configs / "stage1.yaml"), "--run", str(tmp_path / "run")]
+    for arguments, said in (
+        (["--config", "nowhere.yaml"], "nowhere.yaml"),
+        ([*base, "--model.dimm", "3"], "dimm"),
+        ([*base, "--loop.steps", "many"], "steps"),
+        ([*base, "--loss.perceptual", "0.05", "--data.root", str(builtin_set)], "vgg16-397923af.pth"),
+        ([*base, "--data.root", str(tmp_path / "half")], "ucfTrainTestlist"),
+        ([*base, "--data.root", str(tmp_path / "run")], "holds no videos"),
+        ([*base, "--engine.precision", "bf16", "--engine.zero_stage", "0"], "zero_stage 1"),
+    ):
+        assert main(arguments) == 2
+        error = capsys.readouterr().err
+        assert said in error.splitlines()[-1]
+        assert "Traceback" not in error

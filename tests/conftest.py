@@ -1,0 +1,107 @@
+"""What several tests need: two threads, a small built-in data set, tiny configurations, one process group."""
+
+import os
+import subprocess
+import sys
+
+import pytest
+import torch
+
+torch.set_num_threads(2)
+
+TINY_STAGE1 = """
+model: {frames: 4, height: 16, width: 16, patch: [1, 8, 8], dim: 16, encoder_depth: 1, decoder_depth: 1, num_heads: 2,
+  num_queries: 2, query_dim: 8, qformer_depth: 2, qformer_heads: 2, qformer_hidden: 16, structure_channels: 2,
+  structure_conv_dim: 8, structure_halvings: 0, dynamics_channels: 2, dynamics_halvings: 0, dropout: 0.1}
+data: {in_memory: true, workers: 0}
+loss: {perceptual: 0, adversarial: 0, kl: 0.01}
+optimizer: {lr: 0.003, warmup_steps: 2}
+engine: {precision: fp32, zero_stage: 1}
+loop: {steps: 6, batch_size: 4, log_every: 1, validate_every: 0, save_every: 3}
+validation: {clips: 2}
+"""
+TINY_STAGE2 = """
+model: {structure_patch: [2, 1, 1], dynamics_patch: [1, 4], width: 16, depth: 1, num_heads: 2, class_width: 8}
+diffusion: {objective: flow, sample_steps: 2, guidance: 2.0}
+optimizer: {lr: 0.003, warmup_steps: 2}
+engine: {precision: fp32, zero_stage: 1}
+loop: {steps: 6, batch_size: 4, log_every: 1, validate_every: 0, save_every: 3}
+preview: 2
+"""
+
+
+@pytest.fixture(scope="session")
+def processes():
+    """This process as a run of one, for every test that trains in it."""
+    from runtime import distributed
+
+    with distributed.processes():
+        yield
+
+
+@pytest.fixture(scope="session")
+def builtin_set(tmp_path_factory):
+    """A built-in data set of ten classes with four videos each."""
+    from data.synthetic import write_dataset
+
+    root = tmp_path_factory.mktemp("builtin")
+    write_dataset(root, videos_per_class=4, seed=0)
+    return root
+
+
+@pytest.fixture(scope="session")
+def configs(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("configs")
+    (folder / "stage1.yaml").write_text(TINY_STAGE1)
+    (folder / "stage2.yaml").write_text(TINY_STAGE2)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def stage1_run(tmp_path_factory, processes, builtin_set, configs):
+    """A tiny trained autoencoder with its latents: `runs/x` as stage one leaves it."""
+    from autoencoder.cache import CacheConfig, cache_split
+    from autoencoder.model import VidTwin
+    from autoencoder.train import Stage1Config, train
+    from runtime.config import load
+    from runtime.weights import load_model
+
+    run = tmp_path_factory.mktemp("runs") / "stage1"
+    config = load(Stage1Config, configs / "stage1.yaml", ["--run", str(run), "--data.root", str(builtin_set)])
+    train(config)
+    for split in ("train", "test"):
+        settings = CacheConfig(run=str(run), shard_size=8, batch_size=4)
+        cache_split(settings, config, load_model(VidTwin, run / "weights" / "ema"), split)
+    return run
+
+
+@pytest.fixture(scope="session")
+def stage2_run(tmp_path_factory, stage1_run, configs):
+    """A tiny trained generator on those latents."""
+    from generator.train import Stage2Config, train
+    from runtime.config import load
+
+    run = tmp_path_factory.mktemp("runs") / "stage2"
+    places = ["--cache", str(stage1_run / "latents/train"), "--autoencoder", str(stage1_run / "weights/ema")]
+    train(load(Stage2Config, configs / "stage2.yaml", ["--run", str(run), *places]))
+    return run
+
+
+@pytest.fixture(scope="session")
+def launch(tmp_path_factory):
+    """Run a module of the project in `ranks` processes from a folder that is not the project's."""
+
+    def run(module: str, *arguments: str, ranks: int = 1, env: dict[str, str] | None = None):
+        launcher = ["-m", "torch.distributed.run", "--nproc-per-node", str(ranks)] if ranks > 1 else []
+        inherited = {k: v for k, v in os.environ.items() if k not in ("RANK", "WORLD_SIZE", "LOCAL_RANK", "MASTER_PORT")}
+        return subprocess.run(
+            [sys.executable, *launcher, "-m", module, *arguments],
+            cwd=tmp_path_factory.mktemp("elsewhere"),
+            env={**inherited, "OMP_NUM_THREADS": "1", **(env or {})},
+            capture_output=True,
+            text=True,
+            timeout=300,
+            check=False,
+        )
+
+    return run

@@ -1,0 +1,79 @@
+from itertools import islice
+
+import pytest
+import torch
+
+from data.clips import ClipDataset
+from data.index import open_index
+from data.loader import ClipSampler, eval_loader, train_loader
+from data.video import write_video
+from runtime.errors import UserError
+
+VIDEOS, BATCH, STEPS = 10, 8, 12  # neither divides the other: batches run over the ends of epochs
+
+
+def steps(world: int, accumulation: int, start_step: int = 0, videos: int = VIDEOS) -> list[list[tuple[int, int]]]:
+    """The items of each step, all ranks and micro-batches in order."""
+    ranks = []
+    for rank in range(world):
+        sampler = ClipSampler(videos, BATCH, rank, world, accumulation, start_step, seed=1)
+        ranks.append(list(islice(sampler, (STEPS - start_step) * accumulation)))
+    assert {len(micro) for micros in ranks for micro in micros} == {BATCH // world // accumulation}
+    return [
+        [item for micros in ranks for micro in micros[k * accumulation : (k + 1) * accumulation] for item in micro]
+        for k in range(STEPS - start_step)
+    ]
+
+
+@pytest.fixture(scope="module")
+def clips(tmp_path_factory):
+    root = tmp_path_factory.mktemp("videos")
+    for i in range(8):
+        write_video(root / f"{i}.mp4", torch.full((8, 16, 16, 3), 20 * i, dtype=torch.uint8), 8)
+    return ClipDataset(open_index(root, "train"), 4, 8.0, (16, 16), seed=0, train=True, in_memory=False)
+
+
+@pytest.mark.parametrize(("world", "accumulation"), [(2, 1), (1, 2), (2, 2), (4, 2)])
+def test_steps_are_the_same_for_every_world_and_accumulation(world, accumulation):
+    assert steps(world, accumulation) == steps(1, 1)
+
+
+@pytest.mark.parametrize(("world", "accumulation"), [(1, 1), (2, 2)])
+@pytest.mark.parametrize("start_step", [1, 5, 11])
+def test_a_resumed_order_is_the_uninterrupted_one(world, accumulation, start_step):
+    assert steps(world, accumulation, start_step) == steps(world, accumulation)[start_step:]
+
+
+@pytest.mark.parametrize("videos", [10, 3, 1])  # with 3 and 1, a batch spans several epochs
+def test_each_epoch_is_a_permutation_of_its_own(videos):
+    stream = [item for step in steps(1, 1, videos=videos) for item in step]
+    epochs = [stream[i : i + videos] for i in range(0, len(stream) - videos + 1, videos)]
+    for number, epoch in enumerate(epochs):
+        assert {e for e, _ in epoch} == {number}
+        assert sorted(i for _, i in epoch) == list(range(videos))
+    if videos == VIDEOS:
+        assert len({tuple(i for _, i in epoch) for epoch in epochs}) == len(epochs)
+
+
+@pytest.mark.parametrize(("batch_size", "world", "accumulation"), [(6, 4, 1), (6, 1, 4), (8, 4, 4), (0, 1, 1)])
+def test_a_batch_that_cannot_be_divided_is_an_error(batch_size, world, accumulation):
+    with pytest.raises(UserError, match=f"a batch of {batch_size} clips cannot be divided over {world} processes"):
+        ClipSampler(VIDEOS, batch_size, 0, world, accumulation, 0, 0)
+
+
+def test_worker_processes_load_the_same_clips(clips):
+    loaded = []
+    for workers in (0, 2):
+        loader = train_loader(clips, 4, 0, 1, 2, start_step=1, seed=0, workers=workers)
+        loaded.append(list(islice(loader, 5)))
+        del loader
+    for here, there in zip(*loaded, strict=True):
+        assert torch.equal(here["video"], there["video"])
+        assert torch.equal(here["video_index"], there["video_index"])
+
+
+def test_evaluation_sees_each_video_once_over_all_ranks(clips):
+    seen = [batch["video_index"].tolist() for rank in range(2) for batch in eval_loader(clips, 2, rank, 2)]
+    assert sorted(i for batch in seen for i in batch) == list(range(len(clips)))
+    chosen = [batch["video_index"].tolist() for batch in eval_loader(clips, 2, 0, 1, chosen=[5, 1, 3])]
+    assert chosen == [[5, 1], [3]]
