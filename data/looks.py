@@ -50,8 +50,8 @@ def _palette(rng: Generator) -> tuple[ndarray, ndarray]:
     ground = [(light + step * 0.075, chroma, hue + step * rng.uniform(15, 35)) for step in (-1, 0, 1)]
     hue += rng.uniform(120, 240)
     main = rng.uniform(0.7, 0.77) if dark else rng.uniform(0.54, 0.62)
-    accent = main + (rng.choice((-0.24, 0.17)) if dark else 0.26)
-    body = [(main, rng.uniform(0.12, 0.15), hue), (accent, rng.uniform(0.07, 0.11), hue + rng.choice((-1, 1)) * 55)]
+    accent = main + (rng.choice((-0.14, 0.11)) if dark else 0.15)
+    body = [(main, rng.uniform(0.12, 0.15), hue), (accent, rng.uniform(0.08, 0.12), hue + rng.choice((-1, 1)) * 40)]
     return _from_oklch(ground), _from_oklch(body)
 
 

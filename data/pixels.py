@@ -19,7 +19,7 @@ def psnr(reconstruction: Tensor, video: Tensor) -> Tensor:
 def ssim(reconstruction: Tensor, video: Tensor) -> Tensor:
     """Structural similarity of each frame, `b t`: Gaussian window 11×11, σ 1.5, mean over channels and pixels.
 
-    Windows that reach over the border are left out (Wang et al. 2004). Raises `UserError` below 11×11 pixels.
+    Wang et al. 2004, eq. 13. Frames are mirrored at their borders, as by torchmetrics. Raises `UserError` below 11×11.
     """
     b, _, t, h, w = video.shape
     if min(h, w) < WINDOW:
@@ -35,6 +35,7 @@ def ssim(reconstruction: Tensor, video: Tensor) -> Tensor:
 
 def _blur(images: Tensor) -> Tensor:
     """Each image under the Gaussian window, one axis after the other."""
+    images = F.pad(images, [WINDOW // 2] * 4, mode="reflect")
     distance = torch.arange(WINDOW, device=images.device, dtype=images.dtype) - WINDOW // 2
     weights = torch.exp(-(distance**2) / (2 * SIGMA**2))
     weights = weights / weights.sum()

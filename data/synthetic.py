@@ -3,8 +3,8 @@
     python -m data.synthetic OUT --videos-per-class 60 --seed 0
 
 writes `OUT/UCF-101/<Class>/v_<Class>_g<NN>_c<NN>.avi` and `OUT/ucfTrainTestlist/`. As in UCF-101, the clips of a group
-share their appearance, and each official split keeps whole groups for testing. `OUT/dataset.json` records the settings; an interrupted run goes on where it stopped,
-and the lists, written last, mark a complete set.
+share their appearance, and each official split keeps whole groups for testing. `OUT/dataset.json` records the
+settings; an interrupted run goes on where it stopped, and the lists, written last, mark a complete set.
 """
 
 import argparse

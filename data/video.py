@@ -1,15 +1,15 @@
 """Video files: what is in them (`probe`), their frames as uint8 tensors, and tensors written as mp4.
 
-decord decodes, one frame after another or by seeking. Its seeking returns wrong frames, without an error,
-wherever frames are not stored in the order in which they are shown (B-frames, H.264 inside AVI) and after
-damage, and so does its `skip_frames`. `probe` therefore records which files are `seekable`; every other file
-is decoded from its first frame on. PyAV reads headers and packets, and writes.
+decord finds frames by seeking, PyAV decodes in order and writes. decord's seeking returns wrong frames, without an
+error, wherever frames are not stored in the order in which they are shown, and after damage; so does its `skip_frames`.
+`probe` therefore records which files are `seekable`; every other file is decoded from its first frame on.
 """
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from fractions import Fraction
+from itertools import islice
 from pathlib import Path
 
 import av
@@ -18,6 +18,7 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 from av.error import FFmpegError
+from av.video.reformatter import VideoReformatter
 from einops import rearrange
 from torch import Tensor
 
@@ -25,6 +26,7 @@ from runtime.errors import UserError
 
 CRF = 17  # H.264's constant rate factor: visually lossless
 DECODED_AT_ONCE = 64  # frames held at full size while a whole file is decoded and resized
+NARROW = 96  # up to this width decord can take the padding of a line for more colour channels
 
 decord.logging.set_level(decord.logging.QUIET)
 
@@ -44,8 +46,7 @@ class BadVideo(UserError):
 class VideoInfo:
     """What `probe` found in a file.
 
-    `frames` counts the stored frames, whatever the header promises. `reordered`: frames are, or may be, stored in
-    another order than they are shown (B-frames). `damaged`: the header promises another number of frames.
+    `frames` counts the stored frames, whatever the header promises. `seekable`: decord seeks to the right frames.
     """
 
     path: Path
@@ -53,13 +54,7 @@ class VideoInfo:
     fps: float
     width: int
     height: int
-    reordered: bool
-    damaged: bool = False
-
-    @property
-    def seekable(self) -> bool:
-        """Whether decord finds the right frame by seeking."""
-        return not (self.reordered or self.damaged)
+    seekable: bool
 
 
 @contextmanager
@@ -83,27 +78,30 @@ def _opened(path: Path) -> Iterator[tuple[av.container.InputContainer, av.VideoS
 def probe(path: str | Path) -> VideoInfo:
     """Read the header and the packets of a file, decoding nothing.
 
-    Raises `BadVideo` for a file that is missing, empty, no video, without frames or in a codec unknown to decord.
+    Raises `BadVideo` for a file that is missing, empty, no video or without frames.
     """
     path = Path(path)
     with _opened(path) as (container, stream):
-        codec = stream.codec_context
+        times = [(packet.pts, packet.dts) for packet in container.demux(stream) if packet.size]
         fps = stream.average_rate or stream.guessed_rate
-        packets = [(packet.pts, packet.dts) for packet in container.demux(stream) if packet.size]
-    if codec.codec.canonical_name == "av1":
-        raise BadVideo(path, "is AV1, which decord cannot decode: convert it to H.264")
-    if not packets or not fps:
-        raise BadVideo(path, "has no frames" if fps else "has no frame rate")
-    return VideoInfo(
-        path=path,
-        frames=len(packets),
-        fps=float(fps),
-        width=codec.width,
-        height=codec.height,
-        # The codec's flag comes from its header; where that is silent, times of showing and of decoding differ.
-        reordered=codec.has_b_frames or any(pts != dts for pts, dts in packets),
-        damaged=stream.frames not in (0, len(packets)),  # 0: the container keeps no count
-    )
+        width, height = stream.codec_context.width, stream.codec_context.height
+        seekable = _seekable(stream, times)
+    if not times or not fps:
+        raise BadVideo(path, "has no frame rate" if times else "has no frames")
+    return VideoInfo(path, len(times), float(fps), width, height, seekable)
+
+
+def _seekable(stream: av.VideoStream, times: Sequence[tuple[int | None, int | None]]) -> bool:
+    """Whether decord can be trusted to seek, by the header and the packets' times of showing and of decoding."""
+    codec = stream.codec_context
+    # The header announces B-frames. Where it is silent the two times differ, also for H.264 inside AVI, which stores
+    # no times of showing and which decord misreads even without B-frames.
+    in_order = not codec.has_b_frames and all(pts == dts for pts, dts in times)
+    whole = stream.frames in (0, len(times))  # the header's count; 0: the container keeps none
+    known = codec.codec.canonical_name != "av1"
+    # decord's colours of odd heights differ from PyAV's, and a frame must not depend on how it was read.
+    same_pixels = codec.width > NARROW and codec.height % 2 == 0
+    return in_order and whole and known and same_pixels
 
 
 def has_audio(path: str | Path) -> bool:
@@ -118,31 +116,38 @@ def read_frames(info: VideoInfo, indices: Sequence[int], size: tuple[int, int] |
     Raises `BadVideo` if the file cannot be read or has fewer frames.
     """
     wanted, position = np.unique(np.asarray(indices), return_inverse=True)
-    reader = _reader(info)
-    frames = _seek(reader, info, wanted) if info.seekable else _pick(reader, info, wanted)
+    frames = _seek(info, wanted.tolist()) if info.seekable else _pick(info, wanted.tolist())
     return fit(frames, size)[torch.from_numpy(position)]
 
 
 def decode_all(info: VideoInfo, size: tuple[int, int] | None = None) -> Tensor:
-    """All frames that the file yields, maybe fewer than `info.frames`: uint8 `t h w c`, equal to `read_frames`."""
-    parts, chunk = [], []
-    for frame in _decoded(_reader(info), info):
-        chunk.append(frame)
-        if len(chunk) == DECODED_AT_ONCE:
-            parts.append(_stacked(chunk, size))
-            chunk = []
-    if chunk:
-        parts.append(_stacked(chunk, size))
+    """All frames that the file yields, fewer than `info.frames` if it is damaged; uint8 `t h w c` as `read_frames`.
+
+    Raises `BadVideo` if there is none.
+    """
+    parts, frames = [], stream_frames(info.path)
+    try:
+        while chunk := list(islice(frames, DECODED_AT_ONCE)):
+            parts.append(fit(torch.stack(chunk), size))
+    except BadVideo:
+        if not parts:
+            raise
     if not parts:
         raise BadVideo(info.path, "yields no frame")
     return torch.cat(parts)
 
 
-def stream_frames(path: str | Path) -> Iterator[Tensor]:
-    """The frames of a file one by one, uint8 `h w c`, in constant memory. Raises `BadVideo`."""
+def stream_frames(path: str | Path, wanted: Collection[int] | None = None) -> Iterator[Tensor]:
+    """The frames of a file one by one, in order, all or the `wanted`; uint8 `h w c`, in constant memory.
+
+    Raises `BadVideo`.
+    """
+    converter = VideoReformatter()
     with _opened(Path(path)) as (container, stream):
-        for frame in container.decode(stream):
-            yield torch.from_numpy(frame.to_ndarray(format="rgb24"))
+        for i, frame in enumerate(container.decode(stream)):
+            if wanted is None or i in wanted:
+                pixels = converter.reformat(frame, format="rgb24", threads=1)  # more threads are slower
+                yield torch.from_numpy(pixels.to_ndarray())
 
 
 def fit(frames: Tensor, size: tuple[int, int] | None) -> Tensor:
@@ -190,47 +195,21 @@ def to_float(video: Tensor) -> Tensor:
     return video.float() / 127.5 - 1
 
 
-def _reader(info: VideoInfo) -> decord.VideoReader:
+def _seek(info: VideoInfo, wanted: list[int]) -> Tensor:
     try:
-        return decord.VideoReader(str(info.path), num_threads=1)
-    except (RuntimeError, decord.DECORDError) as error:
-        raise BadVideo(info.path, "can no longer be opened as video") from error
-
-
-def _decoded(reader: decord.VideoReader, info: VideoInfo) -> Iterator[decord.nd.NDArray]:
-    """Frames in order from the first one, `h w c`."""
-    try:
-        while True:
-            yield reader.next()
-    except StopIteration:
-        return
-    except (RuntimeError, decord.DECORDError) as error:
-        raise BadVideo(info.path, "fails to decode") from error
-
-
-def _pick(reader: decord.VideoReader, info: VideoInfo, wanted: np.ndarray) -> Tensor:
-    """Decode from the first frame up to the last of the sorted `wanted` and keep these."""
-    keep = set(wanted.tolist())
-    picked = []
-    for i, frame in enumerate(_decoded(reader, info)):
-        if i in keep:
-            picked.append(frame)
-        if i == wanted[-1]:
-            return _stacked(picked)
+        reader = decord.VideoReader(str(info.path), num_threads=1)
+        if wanted[-1] < len(reader):
+            return torch.from_numpy(reader.get_batch(wanted).asnumpy())
+    except (RuntimeError, StopIteration, decord.DECORDError) as error:
+        raise BadVideo(info.path, "can no longer be read as video") from error
     raise BadVideo(info.path, f"has no frame {wanted[-1]}")
 
 
-def _seek(reader: decord.VideoReader, info: VideoInfo, wanted: np.ndarray) -> Tensor:
-    if wanted[-1] >= len(reader):
+def _pick(info: VideoInfo, wanted: list[int]) -> Tensor:
+    frames = list(islice(stream_frames(info.path, set(wanted)), len(wanted)))
+    if len(frames) < len(wanted):
         raise BadVideo(info.path, f"has no frame {wanted[-1]}")
-    try:
-        return torch.from_numpy(reader.get_batch(wanted.tolist()).asnumpy())
-    except (RuntimeError, StopIteration, decord.DECORDError) as error:
-        raise BadVideo(info.path, "fails to decode") from error
-
-
-def _stacked(frames: list[decord.nd.NDArray], size: tuple[int, int] | None = None) -> Tensor:
-    return fit(torch.from_numpy(np.stack([frame.asnumpy() for frame in frames])), size)
+    return torch.stack(frames)
 
 
 def _h264_stream(container: av.container.OutputContainer, frame: Tensor, fps: float | Fraction) -> av.VideoStream:

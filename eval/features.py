@@ -1,6 +1,5 @@
-"""The feature network of FVD: the I3D of Kinetics-400, as the TorchScript file that published figures were made with."""
+"""The feature network of FVD: the I3D of Kinetics-400, as the TorchScript file behind most published figures."""
 
-import hashlib
 import os
 from pathlib import Path
 
@@ -10,6 +9,7 @@ from einops import rearrange
 from torch import Tensor
 
 from runtime.errors import UserError
+from runtime.files import sha256
 
 FILE_NAME = "i3d_torchscript.pt"
 SETTING = "VIDTWIN_I3D"
@@ -39,7 +39,7 @@ class I3D:
     def __init__(self, path: str | Path | None = None, device: torch.device | str = "cpu") -> None:
         self.path = find_file(path)
         self.device = torch.device(device)
-        self.sha256 = file_hash(self.path)
+        self.sha256 = sha256(self.path)
         try:
             self.network = torch.jit.load(self.path, map_location=self.device).eval()
         except (RuntimeError, ValueError) as error:
@@ -67,9 +67,7 @@ def prepare(videos: Tensor) -> Tensor:
     """uint8 `n t h w c` to what the network takes: float32 `n c t 224 224` in [-1, 1]."""
     frames = rearrange(videos, "n t h w c -> (n t) c h w").float()
     if frames.shape[-2:] != (RESOLUTION, RESOLUTION):
-        frames = F.interpolate(
-            frames, (RESOLUTION, RESOLUTION), mode="bilinear", align_corners=False, antialias=False
-        )
+        frames = F.interpolate(frames, (RESOLUTION, RESOLUTION), mode="bilinear", align_corners=False, antialias=False)
     return rearrange(frames / 127.5 - 1, "(n t) c h w -> n c t h w", n=len(videos))
 
 
@@ -94,11 +92,6 @@ def find_file(path: str | Path | None) -> Path:
         f"{problem}: download {FILE_NAME} (49 MB, released with StyleGAN-V and linked by "
         f"github.com/JunyaoHu/common_metrics_on_video_quality) and name it with --features PATH or {SETTING}=PATH"
     )
-
-
-def file_hash(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def cause(error: Exception) -> str:

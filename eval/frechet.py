@@ -32,7 +32,7 @@ class FeatureStatistics:
             UserError: a feature that is infinite or not a number.
         """
         features = features.detach().cpu().double()
-        assert features.ndim == 2 and features.shape[1] == self.dim, f"features {tuple(features.shape)}, d {self.dim}"
+        assert features.shape == (len(features), self.dim), f"features {tuple(features.shape)}, d {self.dim}"
         if not features.isfinite().all():
             raise UserError("the feature network gave values that are not finite; check the videos and its weights")
         if len(features) and not self.count:

@@ -1,12 +1,15 @@
-"""Means of metrics over a data set."""
+"""Means of metrics over a data set, and LPIPS where its weights are."""
 
+import sys
 from collections import defaultdict
 
 from torch import Tensor
 
+from autoencoder.perceptual import LPIPS, VGG_FILE, vgg_path
+
 
 class RunningMeans:
-    """Means of named values that come in batches: each frame counts once, whatever batch it came in."""
+    """Means of named values that come in batches: each value counts once, whatever batch it came in."""
 
     def __init__(self) -> None:
         self.sums: dict[str, float] = defaultdict(float)
@@ -19,3 +22,15 @@ class RunningMeans:
 
     def means(self) -> dict[str, float]:
         return {name: total / self.counts[name] for name, total in self.sums.items()}
+
+
+def open_lpips() -> LPIPS | None:
+    """LPIPS with the VGG backbone; without the backbone's weights None, and one line that says what is missing.
+
+    There is no other backbone to fall back on: a random one gives a figure that is no LPIPS.
+    """
+    if vgg_path().is_file():
+        return LPIPS()
+    url = f"https://download.pytorch.org/models/{VGG_FILE}"
+    print(f"LPIPS is left out: its backbone {VGG_FILE} ({url}) is not at {vgg_path()}", file=sys.stderr)
+    return None
