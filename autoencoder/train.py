@@ -19,7 +19,7 @@ from autoencoder.model import VidTwin
 from autoencoder.objective import Objective, ScaledAutoencoder
 from autoencoder.panels import four_panels
 from autoencoder.perceptual import require_vgg
-from data.clips import ClipDataset
+from data.clips import ClipDataset, skipped_files
 from data.config import DataConfig
 from data.index import VideoIndex, open_index
 from data.loader import eval_loader, train_loader
@@ -163,7 +163,7 @@ def training_step(
             session.engines["discriminator"].backward(loss)
             session.engines["discriminator"].step()
             terms |= discriminator_terms
-        session.note_skipped(batch)
+        session.skipped |= skipped_files(batch)
     session.ema.update(
         (name.removeprefix("autoencoder."), weight)
         for name, weight in engine.master_weights()

@@ -16,6 +16,12 @@ from runtime.progress import track
 from runtime.random import generator
 
 MEMORY_SHARE = 0.8
+SEPARATOR = "\n"
+
+
+def skipped_files(batch: dict[str, list[str]]) -> set[str]:
+    """Names of the files that gave way to others in a collated batch."""
+    return {name for names in batch["skipped"] for name in names.split(SEPARATOR) if name}
 
 
 class ClipDataset(Dataset):
@@ -44,7 +50,7 @@ class ClipDataset(Dataset):
         for offset in range(len(self)):
             i = (first_choice + offset) % len(self)
             try:
-                return {**self._clip(epoch, i), "skipped": ", ".join(skipped)}
+                return {**self._clip(epoch, i), "skipped": SEPARATOR.join(skipped)}
             except BadVideo:
                 skipped.append(self.index.names[i])
         raise UserError("no video of the data set can be read any more; is its disk still there?")

@@ -46,7 +46,7 @@ class TrainingConfig:
     """
 
     windows: int = 12
-    steps: int = 600
+    steps: int = 1500
     batch_size: int = 20
     lr: float = 5e-3
     weight_decay: float = 0.05
@@ -110,7 +110,7 @@ def train_classifier(
 ) -> MotionClassifier:
     """Train on uint8 clips `n c t h w` and their labels `n`; equal arguments give equal weights on one machine.
 
-    Augmented by mirror images and small shifts.
+    Augmented by small shifts, mirror images and other colours (see `augment`).
     """
     device, numbers = distributed.device(), generator("classifier batches", config.seed)
     clips = torch.cat([resize(part) for part in clips.split(BATCH)])
@@ -133,13 +133,31 @@ def train_classifier(
 
 
 def augment(video: Tensor, shift: int, numbers: torch.Generator) -> Tensor:
-    """Every clip of `b c t h w` shifted by up to `shift` pixels over repeated borders, and mirrored half the time."""
+    """Every clip of `b c t h w` moved, mirrored and recoloured at random: what is left to tell classes by is motion."""
+    return recoloured(mirrored(shifted(video, shift, numbers), numbers), numbers)
+
+
+def shifted(video: Tensor, shift: int, numbers: torch.Generator) -> Tensor:
+    """Up to `shift` pixels in either direction, over repeated borders."""
     h, w = video.shape[-2:]
     padded = F.pad(video, (shift, shift, shift, shift, 0, 0), mode="replicate")
     corners = torch.randint(2 * shift + 1, (len(video), 2), generator=numbers).tolist()
-    moved = torch.stack([clip[..., y : y + h, x : x + w] for clip, (y, x) in zip(padded, corners, strict=True)])
-    mirrored = torch.rand(len(video), 1, 1, 1, 1, generator=numbers) < 0.5
-    return torch.where(mirrored, moved.flip(-1), moved)
+    return torch.stack([clip[..., y : y + h, x : x + w] for clip, (y, x) in zip(padded, corners, strict=True)])
+
+
+def mirrored(video: Tensor, numbers: torch.Generator) -> Tensor:
+    """Left and right exchanged, half the time."""
+    return torch.where(torch.rand(len(video), 1, 1, 1, 1, generator=numbers) < 0.5, video.flip(-1), video)
+
+
+def recoloured(video: Tensor, numbers: torch.Generator) -> Tensor:
+    """Colour channels in a random order, each with a random gain, sign and offset."""
+    shape = (len(video), 3, 1, 1, 1)
+    order = torch.rand(len(video), 3, generator=numbers).argsort(dim=1)
+    gain = torch.empty(shape).uniform_(0.6, 1.2, generator=numbers)
+    sign = torch.where(torch.rand(shape, generator=numbers) < 0.5, -1.0, 1.0)
+    offset = 0.2 * torch.randn(shape, generator=numbers)
+    return sign * gain * video[torch.arange(len(video))[:, None], order] + offset
 
 
 @torch.inference_mode()

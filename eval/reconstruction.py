@@ -14,7 +14,8 @@ from torch.utils.data import DataLoader
 
 from autoencoder.model import VidTwin
 from autoencoder.perceptual import LPIPS
-from data.clips import ClipDataset
+from autoencoder.perceptual import LPIPS
+from data.clips import ClipDataset, skipped_files
 from data.config import DataConfig
 from data.index import open_index
 from data.loader import eval_loader
@@ -54,12 +55,12 @@ def evaluate_reconstruction(
         update_pixels(means, outputs, video)
         if lpips is not None:
             for name, output in outputs.items():
-                means.update(f"lpips/{name}", lpips(video, output))
+                means.update(f"lpips/{name}", lpips(output, video))
         if classifier is not None:
             for name, output in {"real": video, **outputs}.items():
                 means.update(f"accuracy/{name}", classifier(output).argmax(1) == labels)
         clips += len(video)
-        skipped.update(name for names in batch["skipped"] for name in names.split(", ") if name)
+        skipped |= skipped_files(batch)
         progress.advance(len(video))
     return {"clips": clips, "frames": means.counts["psnr/trivial"], "skipped": sorted(skipped), **by_metric(means)}
 

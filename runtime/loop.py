@@ -85,10 +85,6 @@ class Session:
         """Dropout and noise of a micro-step come from its name alone."""
         torch.manual_seed(seed_of("step", self.loop.seed, self.step, micro_step, distributed.rank()))
 
-    def note_skipped(self, batch: Mapping[str, object]) -> None:
-        """Remember the files that turned out bad while they were read."""
-        self.skipped.update(name for name in batch["skipped"] if name)
-
     def save(self) -> None:
         state = {"step": self.step, "skipped": sorted(self.skipped), "ema": self.ema.state_dict()}
         checkpoint.save(self.run.checkpoints, self.step, self.engines, state, self.loop.keep)
