@@ -3,16 +3,19 @@
 PYTHON ?= python3
 DATA   ?=
 CONFIG ?=
-RUN    ?= $(if $(DATA),base,demo)
+CACHE  ?=
 GPUS   ?= 1
-CACHE  ?= runs/$(RUN)/latents
 ARGS   ?=
 
 BUILTIN := datasets/builtin
 ROOT    := $(or $(DATA),$(BUILTIN))
-SCALE   := $(if $(DATA),base,demo)
+# Data or latents of one's own ask for the paper's sizes, the built-in set for the demo's.
+SCALE   := $(if $(DATA)$(filter-out runs/demo/latents,$(CACHE)),base,demo)
+RUN     ?= $(SCALE)
+LATENTS := $(or $(CACHE),runs/$(RUN)/latents)
 STAGE1  := $(or $(CONFIG),configs/stage1/$(SCALE).yaml)
-STAGE2  := $(or $(CONFIG),configs/stage2/$(if $(filter runs/demo/%,$(CACHE)),demo,$(SCALE)).yaml)
+STAGE2  := $(or $(CONFIG),configs/stage2/$(SCALE).yaml)
+DRY_RUN := $(findstring --dry-run,$(ARGS))
 VENV    := .venv/bin
 SETUP   := .venv/.complete
 # One process needs no launcher.
@@ -26,7 +29,7 @@ help: ## this list
 	@echo
 	@echo 'DATA=dir     data set: UCF-101/ + ucfTrainTestlist/, or any folder of videos (default: the built-in set)'
 	@echo 'CONFIG=file  configuration (default: demo without DATA, base with it)'
-	@echo 'RUN=name     run, in runs/<name> (default: demo without DATA, base with it)'
+	@echo 'RUN=name     run, in runs/<name> (default: demo, or base with DATA or CACHE)'
 	@echo 'GPUS=n       processes (default 1)'
 	@echo 'CACHE=dir    latents for stage 2 (default: runs/<RUN>/latents)'
 	@echo 'ARGS="..."   more arguments, such as "--optimizer.lr 2e-4" or "--dry-run"'
@@ -62,17 +65,17 @@ $(BUILTIN)/dataset.json: | $(SETUP)
 	@$(VENV)/python -m data.synthetic $(BUILTIN)
 
 # The built-in data set is made when nothing else is given.
-data: $(if $(DATA),,$(BUILTIN)/dataset.json)
+data: $(if $(DATA)$(DRY_RUN),,$(BUILTIN)/dataset.json)
 .PHONY: data
 
 stage1: $(SETUP) data ## train VidTwin, then cache the data set's twin latents
 	@$(LAUNCH) autoencoder.train --config $(STAGE1) --data.root $(ROOT) --run runs/$(RUN) $(ARGS)
-ifeq ($(findstring --dry-run,$(ARGS)),)
+ifeq ($(DRY_RUN),)
 	@$(LAUNCH) autoencoder.cache --run runs/$(RUN)
 endif
 
 stage2: $(SETUP) ## train the DiT on a cache
-	@$(LAUNCH) generator.train --config $(STAGE2) --cache $(CACHE)/train --autoencoder $(CACHE)/../weights/ema \
+	@$(LAUNCH) generator.train --config $(STAGE2) --cache $(LATENTS)/train --autoencoder $(LATENTS)/../weights/ema \
 	  --run runs/$(RUN)/generator $(ARGS)
 
 sample: $(SETUP) ## generate videos with a run's generator

@@ -18,9 +18,7 @@ class TwinPosterior:
     logvar: TwinLatents
 
     @classmethod
-    def from_parameters(
-        cls, structure: tuple[Tensor, Tensor], dynamics: tuple[Tensor, Tensor]
-    ) -> "TwinPosterior":
+    def from_parameters(cls, structure: tuple[Tensor, Tensor], dynamics: tuple[Tensor, Tensor]) -> "TwinPosterior":
         """From each latent's (mean, log-variance); clamps the log-variances to [-30, 20]."""
         mean, logvar = (TwinLatents(*halves) for halves in zip(structure, dynamics, strict=True))
         return cls(mean, TwinLatents(*(each.clamp(*LOGVAR_RANGE) for each in logvar)))
@@ -33,9 +31,9 @@ class TwinPosterior:
         """μ + σ·ε, structure drawn first."""
         return TwinLatents(
             *(
-                mean + (0.5 * logvar).exp() * torch.randn(
-                    mean.shape, generator=generator, device=mean.device, dtype=mean.dtype
-                )
+                mean
+                + (0.5 * logvar).exp()
+                * torch.randn(mean.shape, generator=generator, device=mean.device, dtype=mean.dtype)
                 for mean, logvar in zip(self.mean, self.logvar, strict=True)
             )
         )

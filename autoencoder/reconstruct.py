@@ -77,12 +77,16 @@ def describe(path: Path) -> VideoInfo:
 
 @script
 def main(argv: list[str]) -> None:
-    parser = argparse.ArgumentParser(description="Reconstruct a video, or join the structure of one with the dynamics of another.")
+    parser = argparse.ArgumentParser(
+        description="Reconstruct a video, or join the structure of one with the dynamics of another."
+    )
     parser.add_argument("video", nargs="?", type=Path)
     parser.add_argument("--weights", required=True, help="an autoencoder's folder, such as runs/demo/weights/ema")
     parser.add_argument("--structure-from", type=Path, metavar="A")
     parser.add_argument("--dynamics-from", type=Path, metavar="B")
-    parser.add_argument("--out", type=Path, help="the mp4 to write (default: <video>-vidtwin.mp4 in the working folder)")
+    parser.add_argument(
+        "--out", type=Path, help="the mp4 to write (default: <video>-vidtwin.mp4 in the working folder)"
+    )
     args = parser.parse_args(argv)
     donors = args.structure_from, args.dynamics_from
     if bool(args.video) == any(donors) or any(donors) != all(donors):

@@ -128,7 +128,9 @@ def check_names_and_shapes(tensors: Mapping[str, Tensor], expected: Mapping[str,
         ("has an unknown tensor", sorted(tensors.keys() - expected.keys())),
     ):
         if names:
-            raise UserError(f"the checkpoint {problem} {names[0]}" + (f" (and {len(names) - 1} more)" * (len(names) > 1)))
+            raise UserError(
+                f"the checkpoint {problem} {names[0]}" + (f" (and {len(names) - 1} more)" * (len(names) > 1))
+            )
     for name, shape in expected.items():
         if tensors[name].shape != shape:
             raise UserError(f"the checkpoint's {name} has shape {tuple(tensors[name].shape)}, expected {tuple(shape)}")

@@ -24,9 +24,7 @@ class StructureExtractor(nn.Module):
         )
         dims = [config.structure_conv_dim * 2**i for i in range(config.structure_halvings + 1)]
         self.conv_in = nn.Conv2d(config.query_dim, dims[0], 3, padding=1)
-        self.halvings = nn.ModuleList(
-            nn.Conv2d(d, 2 * d, 3, stride=2, padding=1) for d in dims[:-1]
-        )
+        self.halvings = nn.ModuleList(nn.Conv2d(d, 2 * d, 3, stride=2, padding=1) for d in dims[:-1])
         self.conv_out = nn.Conv2d(dims[-1], 2 * config.structure_channels, 3, padding=1)
 
     def forward(self, z: Tensor) -> tuple[Tensor, Tensor]:

@@ -105,7 +105,9 @@ def open_clips(config: Stage1Config, split: str) -> ClipDataset:
 def report_bad(index: VideoIndex, split: str) -> None:
     if index.bad and distributed.is_main():
         names = ", ".join(f"{name} ({reason})" for name, reason in index.bad[:5])
-        print(f"{split}: {len(index.bad)} of {len(index.bad) + len(index.videos)} files are left out: {names}", flush=True)
+        print(
+            f"{split}: {len(index.bad)} of {len(index.bad) + len(index.videos)} files are left out: {names}", flush=True
+        )
 
 
 def validation_clips(config: Stage1Config) -> DataLoader:
@@ -165,9 +167,7 @@ def training_step(
             terms |= discriminator_terms
         session.skipped |= skipped_files(batch)
     session.ema.update(
-        (name.removeprefix("autoencoder."), weight)
-        for name, weight in engine.master_weights()
-        if name != "log_scale"
+        (name.removeprefix("autoencoder."), weight) for name, weight in engine.master_weights() if name != "log_scale"
     )
     terms["psnr"] = psnr(reconstruction.detach().float(), video.float()).mean()
     return terms
@@ -184,7 +184,11 @@ def validate(config: Stage1Config, session: Session, held_out: DataLoader) -> di
         with precision:
             reconstruction = model.decode(model.encode(video).mode()).float().clamp(-1, 1)
         sums += torch.stack(
-            [psnr(reconstruction, video).mean(1).sum(), ssim(reconstruction, video).mean(1).sum(), sums.new_tensor(len(video))]
+            [
+                psnr(reconstruction, video).mean(1).sum(),
+                ssim(reconstruction, video).mean(1).sum(),
+                sums.new_tensor(len(video)),
+            ]
         )
         if number == 0 and distributed.is_main():
             save_panels(config, session, video[:1])
@@ -221,7 +225,8 @@ def dry_run(config: Stage1Config) -> str:
 def main(argv: list[str]) -> None:
     config, only_plan = parse(Stage1Config, argv, "Train a VidTwin (stage one).")
     if only_plan:
-        print(dry_run(config))
+        if distributed.is_main():
+            print(dry_run(config))
         return
     with distributed.processes():
         train(config)

@@ -145,7 +145,11 @@ class RunningStatistics:
     def of(self, latent: str) -> dict[str, list[float]]:
         mean, square, noise = self.sums[latent] / self.counts[latent]
         variance = (square - mean.square()).clamp(min=0)
-        return {"mean": mean.tolist(), "std": variance.sqrt().tolist(), "std_sample": (variance + noise).sqrt().tolist()}
+        return {
+            "mean": mean.tolist(),
+            "std": variance.sqrt().tolist(),
+            "std_sample": (variance + noise).sqrt().tolist(),
+        }
 
 
 class LatentCache:
@@ -157,9 +161,11 @@ class LatentCache:
     def __init__(self, folder: str | Path) -> None:
         self.folder = Path(folder)
         if not (self.folder / MANIFEST).is_file():
-            what = "an unfinished latent cache; run the same caching command again" if (
-                self.folder / PLAN
-            ).is_file() else "no latent cache; stage one writes it to runs/<run>/latents/<split>"
+            what = (
+                "an unfinished latent cache; run the same caching command again"
+                if (self.folder / PLAN).is_file()
+                else "no latent cache; stage one writes it to runs/<run>/latents/<split>"
+            )
             raise UserError(f"{self.folder} holds {what}")
         self.manifest = json.loads((self.folder / MANIFEST).read_text())
 

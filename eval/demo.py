@@ -35,18 +35,24 @@ class Step:
     arguments: tuple[str, ...]
 
 
-def steps(run: Path, data: Path, samples: int, videos_per_class: int, quick: tuple[str, ...]) -> list[Step]:
+def steps(run: Path, data: Path, samples: int, videos_per_class: int, train_steps: int | None) -> list[Step]:
+    quick = ("--loop.steps", str(train_steps)) if train_steps else ()
+    quick_report = ("--classifier-steps", str(train_steps)) if train_steps else ()
     stage1 = ("autoencoder.train", "--config", str(CONFIGS / "stage1/demo.yaml"), "--run", str(run))
     stage2 = ("generator.train", "--config", str(CONFIGS / "stage2/demo.yaml"), "--run", str(run / "generator"))
     latents = ("--cache", str(run / "latents/train"), "--autoencoder", str(run / "weights/ema"))
     sample = ("generator.sample", "--weights", str(run / "generator/weights/ema"), "--num", str(samples))
     return [
-        Step("data", "render the built-in data set", ("data.synthetic", str(data), "--videos-per-class", str(videos_per_class))),
+        Step(
+            "data",
+            "render the built-in data set",
+            ("data.synthetic", str(data), "--videos-per-class", str(videos_per_class)),
+        ),
         Step("stage1", "train VidTwin", (*stage1, "--data.root", str(data), *quick)),
         Step("cache", "encode the data set", ("autoencoder.cache", "--run", str(run), "--clips_per_video", "8")),
         Step("stage2", "train the DiT", (*stage2, *latents, *quick)),
         Step("sample", "generate videos", (*sample, "--batch-size", "50", "--out", str(run / "samples"))),
-        Step("evaluate", "measure", ("eval.report", "--run", str(run), "--data", str(data))),
+        Step("evaluate", "measure", ("eval.report", "--run", str(run), "--data", str(data), *quick_report)),
     ]
 
 
@@ -54,18 +60,20 @@ def run_step(step: Step) -> dict[str, float]:
     """Run it; its wall seconds and the peak memory of it and its children. Raises `UserError` when it fails."""
     started = time.monotonic()
     process = subprocess.Popen([sys.executable, "-m", *step.arguments])
-    peak = PeakMemory(process.pid)
+    peak = MemoryWatch(process.pid)
     try:
         code = process.wait()
     except KeyboardInterrupt:
         process.wait()
         raise
     if code:
-        raise UserError(f"the step {step.name} ended with code {code}; what it said stands above; run again to continue")
+        raise UserError(
+            f"the step {step.name} ended with code {code}; what it said stands above; run again to continue"
+        )
     return {"seconds": time.monotonic() - started, "peak_memory_gb": peak.gigabytes}
 
 
-class PeakMemory:
+class MemoryWatch:
     """Watches a process and its children: the largest sum of their resident memory, in GB."""
 
     def __init__(self, pid: int) -> None:
@@ -97,7 +105,7 @@ def summarise(run: Path, done: dict[str, dict[str, float]]) -> dict[str, object]
 def print_summary(run: Path, summary: dict) -> None:
     psnr, accuracy = summary["psnr"], summary["accuracy"]
     print(f"\ndone in {clock(summary['seconds']['total'])} with at most {summary['peak_memory_gb']:.1f} GB of memory")
-    print(f"PSNR on test videos: {psnr['reconstruction']:.2f} dB; the clip's own mean frame gives {psnr['trivial']:.2f} dB")
+    print(f"PSNR of test videos: {psnr['reconstruction']:.2f} dB; their own mean frames give {psnr['trivial']:.2f} dB")
     print(
         f"a motion classifier is right on {accuracy['real']:.0%} of real test videos, "
         f"{accuracy['reconstruction']:.0%} of reconstructions, {accuracy['generated']:.0%} of generated videos "
@@ -121,13 +129,14 @@ def main(argv: list[str]) -> None:
     parser.add_argument("--data", type=Path, default=Path("datasets/builtin"))
     parser.add_argument("--samples", type=int, default=SAMPLES, help="videos to generate")
     parser.add_argument("--videos-per-class", type=int, default=VIDEOS_PER_CLASS)
-    parser.add_argument("--steps", type=int, help="training steps of both stages (default: the configurations')")
+    parser.add_argument("--steps", type=int, help="training steps of everything (default: the configurations')")
     args = parser.parse_args(argv)
     args.run.mkdir(parents=True, exist_ok=True)
     record = args.run / "steps.json"
     done = json.loads(record.read_text()) if record.exists() else {}
-    quick = ("--loop.steps", str(args.steps)) if args.steps else ()
-    for number, step in enumerate(all_steps := steps(args.run, args.data, args.samples, args.videos_per_class, quick), 1):
+    for number, step in enumerate(
+        all_steps := steps(args.run, args.data, args.samples, args.videos_per_class, args.steps), 1
+    ):
         heading = f"[{number}/{len(all_steps)}] {step.name}: {step.what}"
         if step.name in done:
             print(f"{heading}: done before, in {clock(done[step.name]['seconds'])}", flush=True)

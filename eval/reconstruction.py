@@ -14,7 +14,6 @@ from torch.utils.data import DataLoader
 
 from autoencoder.model import VidTwin
 from autoencoder.perceptual import LPIPS
-from autoencoder.perceptual import LPIPS
 from data.clips import ClipDataset, skipped_files
 from data.config import DataConfig
 from data.index import open_index

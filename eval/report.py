@@ -21,7 +21,7 @@ from data.index import open_index
 from data.latents import TwinLatents
 from data.loader import eval_loader
 from data.video import to_float, to_uint8, write_video
-from eval.classifier import MotionClassifier, accuracy, classifier_frechet, load_or_train
+from eval.classifier import TrainingConfig, accuracy, classifier_frechet, load_or_train
 from eval.reconstruction import evaluate_reconstruction
 from generator.grid import labelled_grid
 from generator.sample import SAMPLES
@@ -34,13 +34,13 @@ SCALE = 3
 BATCH = 20
 
 
-def report(run: Path, data: Path) -> dict:
+def report(run: Path, data: Path, classifier_steps: int) -> dict:
     """Measure a demo run; returns what `report.json` holds."""
     out = run / "evaluation"
     out.mkdir(exist_ok=True)
     model = load_model(VidTwin, run / "weights" / "ema")
     train, test = (open_clips(model, data, split) for split in ("train", "test"))
-    classifier = load_or_train(train, test, out / "classifier")
+    classifier = load_or_train(train, test, out / "classifier", TrainingConfig(steps=classifier_steps))
     figures = evaluate_reconstruction(model, eval_loader(test, BATCH, 0, 1), classifier=classifier)
     samples = load_file(run / "samples" / SAMPLES)
     generated, labels = rearrange(samples["videos"], "n t h w c -> n c t h w"), samples["labels"]
@@ -108,8 +108,9 @@ def main(argv: list[str]) -> None:
     parser = argparse.ArgumentParser(description="Figures and pictures of a run on the built-in data set.")
     parser.add_argument("--run", type=Path, required=True)
     parser.add_argument("--data", type=Path, required=True)
+    parser.add_argument("--classifier-steps", type=int, default=TrainingConfig().steps)
     args = parser.parse_args(argv)
-    report(args.run, args.data)
+    report(args.run, args.data, args.classifier_steps)
 
 
 if __name__ == "__main__":

@@ -29,7 +29,9 @@ class TwinLatentPipeline(DiffusionPipeline):
         self.register_modules(transformer=transformer, autoencoder=autoencoder, scheduler=scheduler)
 
     @torch.no_grad()
-    def __call__(self, labels: Tensor, seed: int, indices: list[int], steps: int, guidance: float) -> tuple[Tensor, TwinLatents]:
+    def __call__(
+        self, labels: Tensor, seed: int, indices: list[int], steps: int, guidance: float
+    ) -> tuple[Tensor, TwinLatents]:
         """Samples `indices` of the stream that `seed` names, one for each class in `labels: b`.
 
         Returns videos `b c t h w` in [-1, 1] and their latents. The noise of sample i comes from (seed, i) alone.

@@ -40,7 +40,9 @@ def generate(
     """Write this process's batches of samples as part files; those that are there are kept."""
     total = len(labels)
     starts = range(0, total, batch_size)[distributed.rank() :: distributed.world_size()]
-    progress = Progress("sampling", sum(min(batch_size, total - s) for s in starts), "videos", show=distributed.is_main())
+    progress = Progress(
+        "sampling", sum(min(batch_size, total - s) for s in starts), "videos", show=distributed.is_main()
+    )
     for start in starts:
         indices = list(range(start, min(start + batch_size, total)))
         if not part(out, start).exists():

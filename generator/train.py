@@ -6,7 +6,6 @@
 import sys
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
-from pathlib import Path
 
 import torch
 from torch import Tensor
@@ -70,7 +69,10 @@ class LatentBatches:
         """Micro-batches of latents and labels from a step on, without end."""
         for items in ClipSampler(*self.order, self.accumulation, start_step, self.seed):
             chosen = torch.tensor([index for _, index in items], device=self.tensors["label"].device)
-            yield TwinLatents(self.latent("structure", chosen), self.latent("dynamics", chosen)), self.tensors["label"][chosen]
+            yield (
+                TwinLatents(self.latent("structure", chosen), self.latent("dynamics", chosen)),
+                self.tensors["label"][chosen],
+            )
 
     def latent(self, name: str, chosen: Tensor) -> Tensor:
         mean = self.tensors[f"{name}_mean"][chosen]
@@ -112,7 +114,9 @@ def run_loop(config: Stage2Config, run: RunFolder, cache: LatentCache, autoencod
     torch.manual_seed(config.loop.seed)
     model = build_model(config, cache)
     session = build_session(config, run, model)
-    pipeline = TwinLatentPipeline(session.ema.model, autoencoder.to(distributed.device()), make_scheduler(config.diffusion))
+    pipeline = TwinLatentPipeline(
+        session.ema.model, autoencoder.to(distributed.device()), make_scheduler(config.diffusion)
+    )
     pipeline.set_progress_bar_config(disable=True)
     batches = LatentBatches(cache, config)(session.step)
     while session.step < config.loop.steps:
@@ -139,13 +143,13 @@ def build_session(config: Stage2Config, run: RunFolder, model: DiT) -> Session:
     loop = config.loop
     ema = EMA(model, loop.ema_decay)
     ema.model.to(distributed.device())
-    engine = Engine(
-        model, config.optimizer, config.engine, loop.micro_batch(config.engine.accumulation), loop.steps
-    )
+    engine = Engine(model, config.optimizer, config.engine, loop.micro_batch(config.engine.accumulation), loop.steps)
     return Session(run, loop, {"transformer": engine}, ema, "stage2")
 
 
-def training_step(config: Stage2Config, session: Session, batches: Iterator[tuple[TwinLatents, Tensor]]) -> dict[str, Tensor]:
+def training_step(
+    config: Stage2Config, session: Session, batches: Iterator[tuple[TwinLatents, Tensor]]
+) -> dict[str, Tensor]:
     """One optimizer step; returns the terms of its last micro-batch, unread."""
     engine, average = session.engines["transformer"], session.ema.model
     objective = make_objective(config.diffusion)
@@ -202,14 +206,16 @@ def dry_run(config: Stage2Config) -> str:
     tokens = [torch.Size(grid).numel() for grid in (layout.structure_grid, layout.dynamics_grid)]
     parameters = sum(p.numel() for p in model.parameters())
     plan = describe_plan("DiT", parameters, config.engine, config.loop)
-    return f"{plan}\ntokens: {tokens[0]} structure + {tokens[1]} dynamics; {len(cache)} clips of {len(cache.classes)} classes"
+    data = f"{len(cache)} clips of {len(cache.classes)} classes"
+    return f"{plan}\ntokens: {tokens[0]} structure + {tokens[1]} dynamics; {data}"
 
 
 @script
 def main(argv: list[str]) -> None:
     config, only_plan = parse(Stage2Config, argv, "Train a DiT on twin latents (stage two).")
     if only_plan:
-        print(dry_run(config))
+        if distributed.is_main():
+            print(dry_run(config))
         return
     with distributed.processes():
         train(config)

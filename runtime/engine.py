@@ -19,8 +19,8 @@ from runtime.schedule import warmup_cosine
 
 # Said beforehand, DeepSpeed does not have to search for it and report on the search.
 os.environ.setdefault("DS_ACCELERATOR", "cuda" if torch.cuda.is_available() else "cpu")
-import deepspeed  # noqa: E402
-from deepspeed.utils import safe_get_full_fp32_param  # noqa: E402
+import deepspeed
+from deepspeed.utils import safe_get_full_fp32_param
 
 logging.getLogger("DeepSpeed").setLevel(logging.ERROR)
 
@@ -181,7 +181,12 @@ def make_optimizer(module: nn.Module, optimizer: OptimizerConfig, config: Engine
     muon = {"lr": optimizer.muon_lr, "momentum": 0.95, "weight_decay": optimizer.weight_decay}
     halves = [
         {"params": [p for p in module.parameters() if p.use_muon], "use_muon": True, "name": "muon-params", **muon},
-        {"params": [p for p in module.parameters() if not p.use_muon], "use_muon": False, "name": "adam-params", **adam},
+        {
+            "params": [p for p in module.parameters() if not p.use_muon],
+            "use_muon": False,
+            "name": "adam-params",
+            **adam,
+        },
     ]
     return MuonWithAuxAdam(
         [half for half in halves if half["params"]], adam_optimizer=adam_class, adam_optimizer_kwargs=adam_options

@@ -69,7 +69,9 @@ class Session:
         self.step = 0
         self.skipped: set[str] = set()
         self.resume()
-        progress = Progress(what, loop.steps * loop.batch_size, "clips", self.step * loop.batch_size, distributed.is_main())
+        progress = Progress(
+            what, loop.steps * loop.batch_size, "clips", self.step * loop.batch_size, distributed.is_main()
+        )
         self.tracker = Tracker(run.folder, self.step, progress, distributed.is_main(), loop.wandb)
 
     def resume(self) -> None:
@@ -122,7 +124,9 @@ class Session:
 
 def load_raw_weights(engine: Engine, prefix: str, twin: nn.Module) -> nn.Module:
     """The engine's float32 weights in `twin`, a bare copy of its submodule `prefix`. All processes call it."""
-    weights = {name.removeprefix(prefix): value.cpu() for name, value in engine.master_weights() if name.startswith(prefix)}
+    weights = {
+        name.removeprefix(prefix): value.cpu() for name, value in engine.master_weights() if name.startswith(prefix)
+    }
     twin.load_state_dict(weights, strict=False)
     return twin
 
@@ -143,10 +147,13 @@ def describe_plan(name: str, parameters: int, config: EngineConfig, loop: LoopCo
     states = parameters * (12 if config.precision == "bf16" else 8) / divided
     average = 4 * parameters
     saved = 4 * parameters + parameters * (14 if config.precision == "bf16" else 12)
-    gigabytes = [f"{each / 1e9:.2f} GB" for each in (weights_and_gradients + states + average, saved, saved * (loop.keep + 1))]
+    gigabytes = [
+        f"{each / 1e9:.2f} GB" for each in (weights_and_gradients + states + average, saved, saved * (loop.keep + 1))
+    ]
+    micro_batch = loop.micro_batch(config.accumulation)
     return (
         f"{name}: {parameters / 1e6:.2f} M parameters\n"
-        f"steps: {loop.steps} of {loop.batch_size} clips ({loop.micro_batch(config.accumulation)} a process and micro-batch)\n"
+        f"steps: {loop.steps} of {loop.batch_size} clips ({micro_batch} a process and micro-batch)\n"
         f"memory: {gigabytes[0]} a process for weights, gradients, optimizer states and average (activations aside)\n"
         f"disk: {gigabytes[1]} a checkpoint, {gigabytes[2]} at most"
     )

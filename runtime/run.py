@@ -73,7 +73,11 @@ def environment() -> dict[str, object]:
 def commit() -> str:
     place = Path(__file__).parent
     answer = subprocess.run(
-        ["git", "describe", "--always", "--dirty", "--abbrev=40"], cwd=place, capture_output=True, text=True, check=False
+        ["git", "describe", "--always", "--dirty", "--abbrev=40"],
+        cwd=place,
+        capture_output=True,
+        text=True,
+        check=False,
     )
     return answer.stdout.strip() or "unknown"
 

@@ -29,7 +29,9 @@ def load_model(model_class: type[Model], folder: str | Path) -> Model:
         raise UserError(f"{folder} cannot be loaded as {model_class.__name__}: {str(error).splitlines()[0]}") from error
     for kind in ("missing_keys", "unexpected_keys", "mismatched_keys"):
         if report[kind]:
-            raise UserError(f"{folder} does not fit {model_class.__name__}: {kind.replace('_', ' ')} {report[kind][:3]}")
+            raise UserError(
+                f"{folder} does not fit {model_class.__name__}: {kind.replace('_', ' ')} {report[kind][:3]}"
+            )
     return model.eval()
 
 

@@ -23,7 +23,9 @@ def test_configuration_loads_and_round_trips(file, tmp_path):
     assert load(config_class, tmp_path / "dumped.yaml") == config
 
 
-@pytest.mark.parametrize(("name", "millions"), [("small", 106.1), ("base", 311.5), ("large", 1237.3), ("release", 311.5)])
+@pytest.mark.parametrize(
+    ("name", "millions"), [("small", 106.1), ("base", 311.5), ("large", 1237.3), ("release", 311.5)]
+)
 def test_sizes_are_those_of_the_reference(name, millions):
     """Measured of the reference code: base 312.7 M, large 1239.7 M, with the unused head and embedding."""
     with torch.device("meta"):

@@ -46,6 +46,8 @@ def test_a_script_runs_as_a_module_and_names_a_mistake(tmp_path):
 
 
 def test_make_lists_its_targets(tmp_path):
-    listed = subprocess.run(["make", "-C", ROOT, "help"], capture_output=True, text=True, check=True, env={**os.environ})
+    listed = subprocess.run(
+        ["make", "-C", ROOT, "help"], capture_output=True, text=True, check=True, env={**os.environ}
+    )
     for target in ("setup", "demo", "test", "stage1", "stage2", "sample", "eval", "lint", "clean"):
         assert f"{target} " in listed.stdout

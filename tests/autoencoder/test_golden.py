@@ -91,7 +91,9 @@ def test_a_wrong_tensor_is_named(change, named):
 
 
 def test_non_square_models_have_no_released_form():
-    model = VidTwin(frames=2, height=8, width=16, patch=(1, 4, 4), dim=16, num_heads=2, encoder_depth=1, decoder_depth=1)
+    model = VidTwin(
+        frames=2, height=8, width=16, patch=(1, 4, 4), dim=16, num_heads=2, encoder_depth=1, decoder_depth=1
+    )
     with pytest.raises(UserError, match="square"):
         to_release(model)
 

@@ -100,7 +100,9 @@ def test_samples_follow_their_generator_and_the_posterior(model, video):
     assert torch.equal(first.structure, again.structure)
     assert torch.equal(first.dynamics, again.dynamics)
     assert not torch.equal(first.structure, other.structure)
-    wide = TwinPosterior(TwinLatents(*(torch.full((1, 100_000), 2.0),) * 2), TwinLatents(*(torch.full((1, 100_000), -1.0),) * 2))
+    wide = TwinPosterior(
+        TwinLatents(*(torch.full((1, 100_000), 2.0),) * 2), TwinLatents(*(torch.full((1, 100_000), -1.0),) * 2)
+    )
     drawn = wide.sample(torch.Generator().manual_seed(0)).structure
     assert drawn.mean().item() == pytest.approx(2, abs=0.01)
     assert drawn.var().item() == pytest.approx(torch.tensor(-1.0).exp().item(), rel=0.02)

@@ -70,7 +70,9 @@ def test_loss_of_the_best_model_is_the_posterior_variance(objective):
     config = DiffusionConfig(objective, dynamics_weight=3.0)
     clean = TwinLatents(*(m + s * torch.randn(4096, *shape) for (m, s), shape in zip(GAUSSIANS, SHAPES, strict=True)))
     label = torch.zeros(4096, dtype=torch.long)
-    loss, parts = diffusion_loss(GaussianOracle(objective), make_objective(config), clean, label, NULL, generator("test", 0))
+    loss, parts = diffusion_loss(
+        GaussianOracle(objective), make_objective(config), clean, label, NULL, generator("test", 0)
+    )
     structure, dynamics = (error_of_the_oracle(objective, s) for _, s in GAUSSIANS)
     torch.testing.assert_close(parts["structure"], torch.tensor(structure), rtol=0.03, atol=0)
     torch.testing.assert_close(parts["dynamics"], torch.tensor(dynamics), rtol=0.03, atol=0)

@@ -11,7 +11,17 @@ from generator.dit import Attention, DiT
 from generator.tokens import Statistics
 from runtime.errors import UserError
 
-CONFIG = DiTConfig(structure_shape=(3, 4, 2, 2), dynamics_shape=(2, 4, 6), num_classes=5, structure_patch=(2, 1, 2), dynamics_patch=(1, 3), width=32, depth=2, num_heads=4, class_width=8)
+CONFIG = DiTConfig(
+    structure_shape=(3, 4, 2, 2),
+    dynamics_shape=(2, 4, 6),
+    num_classes=5,
+    structure_patch=(2, 1, 2),
+    dynamics_patch=(1, 3),
+    width=32,
+    depth=2,
+    num_heads=4,
+    class_width=8,
+)
 CONDITIONINGS = ("cross_attention", "adaln")
 
 
@@ -36,7 +46,9 @@ def test_the_defaults_of_model_and_config_agree():
     with torch.device("meta"):
         model = DiT(*shapes)
     described = {k: tuple(v) if isinstance(v, list) else v for k, v in model.config.items() if not k.startswith("_")}
-    assert described == dataclasses.asdict(DiTConfig(structure_shape=shapes[0], dynamics_shape=shapes[1], num_classes=shapes[2]))
+    assert described == dataclasses.asdict(
+        DiTConfig(structure_shape=shapes[0], dynamics_shape=shapes[1], num_classes=shapes[2])
+    )
 
 
 @pytest.mark.parametrize("conditioning", CONDITIONINGS)

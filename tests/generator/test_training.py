@@ -40,7 +40,10 @@ def test_resuming_equals_never_stopping(processes, configure, tmp_path, objectiv
     train(config)
     assert equal(weights(run), whole)
     assert equal(weights(run, "raw"), raw)
-    without_speed = [[line.split('"clips_per_second"')[0] for line in text.splitlines()] for text in (log, (run / "metrics.jsonl").read_text())]
+    without_speed = [
+        [line.split('"clips_per_second"')[0] for line in text.splitlines()]
+        for text in (log, (run / "metrics.jsonl").read_text())
+    ]
     assert without_speed[0] == without_speed[1]
 
 
@@ -93,8 +96,10 @@ def test_samples_come_as_videos_grid_and_arrays(stage2_run, tmp_path):
     assert tensors["videos"].dtype == torch.uint8
     names = sorted(path.relative_to(tmp_path).as_posix() for path in tmp_path.rglob("*") if path.is_file())
     assert names == sorted(
-        ["Spin/00000.mp4", "Blink/00001.mp4", "Spin/00002.mp4", "Blink/00003.mp4", "Spin/00004.mp4"]
-        + ["grid.mp4", "grid.png", "samples.json", "samples.safetensors"]
+        [
+            *("Spin/00000.mp4", "Blink/00001.mp4", "Spin/00002.mp4", "Blink/00003.mp4", "Spin/00004.mp4"),
+            *("grid.mp4", "grid.png", "samples.json", "samples.safetensors"),
+        ]
     )
 
 

@@ -117,7 +117,9 @@ def test_generators_are_named_by_purpose_and_numbers():
         return torch.rand(3, generator=generator(*name)).tolist()
 
     assert draw("clip", 0, 1) == draw("clip", 0, 1)
-    assert len({tuple(draw(*name)) for name in (("clip", 0, 1), ("clip", 1, 0), ("order", 0, 1), ("clip", 0, 1, 0))}) == 4
+    assert (
+        len({tuple(draw(*name)) for name in (("clip", 0, 1), ("clip", 1, 0), ("order", 0, 1), ("clip", 0, 1, 0))}) == 4
+    )
 
 
 def test_scripts_say_a_users_mistake_in_one_line(capsys):

@@ -1,0 +1,37 @@
+"""The whole line in miniature: what `make demo` runs, with a handful of steps."""
+
+import json
+import shutil
+
+from data.video import probe
+
+
+def test_the_demo_makes_everything_it_names_and_resumes(launch, builtin_set, tmp_path):
+    run = tmp_path / "demo"
+    arguments = ["--run", str(run), "--data", str(builtin_set), "--videos-per-class", "4"]
+    arguments += ["--steps", "4", "--samples", "10"]
+    done = launch("eval.demo", *arguments)
+    assert done.returncode == 0, done.stderr
+    summary = json.loads((run / "summary.json").read_text())
+    assert summary["psnr"].keys() >= {"reconstruction", "trivial", "structure", "dynamics"}
+    assert summary["accuracy"].keys() >= {"real", "reconstruction", "generated", "chance"}
+    assert summary["accuracy"]["chance"] == 0.1
+    assert list(summary["seconds"]) == ["data", "stage1", "cache", "stage2", "sample", "evaluate", "total"]
+    assert 0.1 < summary["peak_memory_gb"] < 6
+    named = [line.split(":")[0].strip() for line in done.stdout.split("look at")[1].splitlines() if ":" in line]
+    assert len(named) == 5
+    for name in named:
+        assert name.startswith(str(run))
+    assert probe(run / "samples" / "grid.mp4").frames == 16
+    for name in ("curves.png", "generator/curves.png", "evaluation/strip.webp", "evaluation/panels.png"):
+        assert (run / name).stat().st_size > 1000
+
+    shutil.rmtree(run / "samples")  # as if it had been killed while sampling
+    record = json.loads((run / "steps.json").read_text())
+    (run / "steps.json").write_text(json.dumps({name: record[name] for name in ("data", "stage1", "cache", "stage2")}))
+    again = launch("eval.demo", *arguments)
+    assert again.returncode == 0, again.stderr
+    assert again.stdout.count("done before") == 4
+    figures = json.loads((run / "summary.json").read_text())
+    assert figures["psnr"] == summary["psnr"]
+    assert figures["accuracy"] == summary["accuracy"]
