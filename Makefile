@@ -19,7 +19,7 @@ DRY_RUN := $(findstring --dry-run,$(ARGS))
 VENV    := .venv/bin
 SETUP   := .venv/.complete
 # One process needs no launcher.
-LAUNCH  := $(if $(filter 1,$(GPUS)),$(VENV)/python -m,$(VENV)/python -m torch.distributed.run --nproc-per-node $(GPUS) -m)
+LAUNCH  := $(if $(filter 1,$(GPUS)),$(VENV)/python -m,$(VENV)/python -m torch.distributed.run --nproc-per-node $(GPUS) -m --)
 
 .DEFAULT_GOAL := help
 .PHONY: help setup demo test test-full lint stage1 stage2 sample eval clean

@@ -26,7 +26,7 @@ from runtime.progress import track
 from runtime.random import seed_of
 from runtime.script import script
 
-CLIPS_PER_GROUP = 2  # few, so that an autoencoder sees many looks
+CLIPS_PER_GROUP = 1  # every clip a look of its own: an autoencoder needs many looks more than many clips of one
 FEWEST_GROUPS, MOST_GROUPS = 4, 99  # three disjoint test sets and a rest; two digits
 SPLITS = 3
 TEST_SHARE = 7 / 25  # of the groups, as in UCF-101's lists

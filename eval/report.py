@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 
 import torch
+import torch.nn.functional as F
 from einops import rearrange
 from PIL import Image
 from safetensors.torch import load_file
@@ -76,7 +77,8 @@ def draw_pictures(model: VidTwin, test: ClipDataset, samples: Tensor, labels: Te
     captions = [names[test.index.labels[i]] for i in chosen]
     fps = DataConfig().fps
     write_video(out / "panels.mp4", labelled_grid(panels, [f"{name}: {', '.join(PANELS)}" for name in captions]), fps)
-    Image.fromarray(rearrange(panels[:, [0, 5, 10, 15]], "n f h w c -> (n h) (f w) c").numpy()).save(out / "panels.png")
+    moments = F.pad(panels[:, [0, 5, 10, 15]], (0, 0, 0, 4 * SCALE), value=255)
+    Image.fromarray(rearrange(moments, "n f h w c -> (n h) (f w) c").numpy()).save(out / "panels.png")
     write_video(out / "swap.mp4", labelled_grid(enlarged(swap(model, video)), captions), fps)
     shown = enlarged(rearrange(samples[: 4 * SHOWN], "n t h w c -> n c t h w"))
     write_strip(out / "strip.webp", panels, shown, fps)

@@ -15,7 +15,13 @@ from torch import Tensor
 
 @contextmanager
 def processes() -> Iterator[None]:
-    """Join the other processes of this run, or be the only one; leave together at the end."""
+    """Join the other processes of this run, or be the only one; leave together at the end.
+
+    Inside another such `with` it does nothing.
+    """
+    if dist.is_initialized():
+        yield
+        return
     if "RANK" not in os.environ:
         describe_single_process()
     if device().type == "cuda":

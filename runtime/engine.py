@@ -93,6 +93,9 @@ class Engine:
         self.optimizer_config, self.config, self.total_steps = optimizer, config, total_steps
         self.step_count = 0
         module.to(distributed.device())
+        for buffer in module.buffers():  # DeepSpeed casts parameters only
+            if buffer.is_floating_point():
+                buffer.data = buffer.data.to(config.dtype)
         with redirect_stdout(io.StringIO()):  # it reports on every extension that it builds or finds
             self.deepspeed, self.optimizer, _, _ = deepspeed.initialize(
                 model=module,

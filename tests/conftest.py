@@ -93,11 +93,12 @@ def launch(tmp_path_factory):
 
     def run(module: str, *arguments: str, ranks: int = 1, env: dict[str, str] | None = None):
         launcher = ["-m", "torch.distributed.run", "--nproc-per-node", str(ranks)] if ranks > 1 else []
+        called = ["-m", *(["--"] if ranks > 1 else []), module, *arguments]
         inherited = {
             k: v for k, v in os.environ.items() if k not in ("RANK", "WORLD_SIZE", "LOCAL_RANK", "MASTER_PORT")
         }
         return subprocess.run(
-            [sys.executable, *launcher, "-m", module, *arguments],
+            [sys.executable, *launcher, *called],
             cwd=tmp_path_factory.mktemp("elsewhere"),
             env={**inherited, "OMP_NUM_THREADS": "1", **(env or {})},
             capture_output=True,

@@ -38,8 +38,8 @@ def test_scripts_run_by_path_from_anywhere(script, tmp_path):
     assert "usage" in done.stdout.lower()
 
 
-def test_a_script_runs_as_a_module_and_names_a_mistake(tmp_path):
-    done = run(["-m", "generator.sample", "--weights", "nowhere", "--out", "x"], tmp_path)
+def test_a_script_runs_as_a_module_and_names_a_mistake(launch):
+    done = launch("generator.sample", "--weights", "nowhere", "--out", "x")
     assert done.returncode == 2
     assert done.stderr.strip().splitlines()[-1].startswith("error: nowhere holds no generator")
     assert "Traceback" not in done.stderr

@@ -18,7 +18,7 @@ def test_the_demo_makes_everything_it_names_and_resumes(launch, builtin_set, tmp
     assert summary["accuracy"]["chance"] == 0.1
     assert list(summary["seconds"]) == ["data", "stage1", "cache", "stage2", "sample", "evaluate", "total"]
     assert 0.1 < summary["peak_memory_gb"] < 6
-    named = [line.split(":")[0].strip() for line in done.stdout.split("look at")[1].splitlines() if ":" in line]
+    named = [line.split(":")[0].strip() for line in done.stdout.split("\nlook at\n")[1].splitlines() if ":" in line]
     assert len(named) == 5
     for name in named:
         assert name.startswith(str(run))

@@ -63,12 +63,21 @@ def test_resuming_equals_never_stopping(processes, configure, tmp_path):
     assert not equal(raw, ema)
 
 
+def without_key_biases(tensors):
+    """A key's bias shifts all scores of a query alike, which softmax ignores: Adam moves it by rounding noise alone."""
+    return {
+        name: value.view(3, -1)[[0, 2]] if name.endswith("qkv.bias") else value
+        for name, value in tensors.items()
+        if not name.endswith("key.bias")
+    }
+
+
 def test_zero_stages_agree(processes, configure, tmp_path):
     trained = {}
     for stage in range(4):
         config = configure(f"stage{stage}", *GAN, "--engine.zero_stage", str(stage), "--loop.steps", "4")
         train(config)
-        trained[stage] = weights(tmp_path / f"stage{stage}")
+        trained[stage] = without_key_biases(weights(tmp_path / f"stage{stage}"))
     for stage in (1, 2, 3):
         for name, value in trained[0].items():
             torch.testing.assert_close(trained[stage][name], value, rtol=0, atol=2e-5, msg=f"stage {stage}: {name}")
@@ -80,12 +89,13 @@ def test_two_processes_equal_one(processes, configure, launch, configs, builtin_
     arguments += ["--loop.validate_every", "3"]
     done = launch("autoencoder.train", *arguments, "--run", str(tmp_path / "two"), ranks=2)
     assert done.returncode == 0, done.stderr
-    one, two = weights(tmp_path / "one"), weights(tmp_path / "two")
+    one, two = (without_key_biases(weights(tmp_path / name)) for name in ("one", "two"))
     for name, value in one.items():
         torch.testing.assert_close(two[name], value, rtol=0, atol=1e-5, msg=name)
     for a, b in zip(metrics(tmp_path / "one"), metrics(tmp_path / "two"), strict=True):
-        for name in ("loss", "validation/psnr"):
-            assert a.get(name) == pytest.approx(b.get(name), rel=1e-4)
+        assert a.keys() == b.keys()
+        for name in a.keys() & {"loss", "validation/psnr"}:
+            assert a[name] == pytest.approx(b[name], rel=1e-4)
 
 
 def test_bf16_moves_weights_and_average(processes, configure, tmp_path):

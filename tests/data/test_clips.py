@@ -72,13 +72,13 @@ def test_a_file_that_turned_bad_gives_way_to_the_next_and_is_named(index):
     index.videos[2].path.unlink()
     index.videos[3].path.write_bytes(b"")
     clip = clips[2, 2]
-    assert clip["skipped"] == "2.mp4, 3.mp4"
+    assert clip["skipped"] == "2.mp4\n3.mp4"
     assert same({**clip, "skipped": ""}, untouched)
     assert same(clips[2, 2], dataset(index, train=True, in_memory=True)[2, 2])
     batch = default_collate([clip, clips[2, 4]])
     assert batch["video"].shape == (2, 3, 6, *SIZE)
     assert batch["video"].dtype == torch.uint8
-    assert (batch["skipped"], batch["video_index"].tolist()) == (["2.mp4, 3.mp4", ""], [4, 4])
+    assert (batch["skipped"], batch["video_index"].tolist()) == (["2.mp4\n3.mp4", ""], [4, 4])
     for video in index.videos:
         video.path.unlink(missing_ok=True)
     with pytest.raises(UserError, match="no video of the data set can be read any more"):
