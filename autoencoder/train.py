@@ -26,10 +26,9 @@ from data.loader import eval_loader, train_loader
 from data.pixels import psnr, ssim
 from data.video import to_float, to_uint8, write_video
 from runtime import distributed
-from runtime.config import parse
 from runtime.ema import EMA
 from runtime.engine import Engine, EngineConfig, OptimizerConfig
-from runtime.loop import LoopConfig, Session, describe_plan, load_raw_weights, save_both
+from runtime.loop import LoopConfig, Session, describe_plan, load_raw_weights, run_or_plan, save_both
 from runtime.run import RunFolder
 from runtime.script import script
 
@@ -223,13 +222,7 @@ def dry_run(config: Stage1Config) -> str:
 
 @script
 def main(argv: list[str]) -> None:
-    config, only_plan = parse(Stage1Config, argv, "Train a VidTwin (stage one).")
-    if only_plan:
-        if distributed.is_main():
-            print(dry_run(config))
-        return
-    with distributed.processes():
-        train(config)
+    run_or_plan(Stage1Config, argv, "Train a VidTwin (stage one).", train, dry_run)
 
 
 if __name__ == "__main__":

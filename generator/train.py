@@ -21,11 +21,10 @@ from generator.grid import labelled_grid
 from generator.pipeline import TwinLatentPipeline, save_pipeline
 from generator.tokens import Statistics
 from runtime import distributed
-from runtime.config import parse
 from runtime.ema import EMA
 from runtime.engine import Engine, EngineConfig, OptimizerConfig
 from runtime.errors import UserError
-from runtime.loop import LoopConfig, Session, describe_plan, load_raw_weights
+from runtime.loop import LoopConfig, Session, describe_plan, load_raw_weights, run_or_plan
 from runtime.random import generator
 from runtime.run import RunFolder
 from runtime.script import script
@@ -212,13 +211,7 @@ def dry_run(config: Stage2Config) -> str:
 
 @script
 def main(argv: list[str]) -> None:
-    config, only_plan = parse(Stage2Config, argv, "Train a DiT on twin latents (stage two).")
-    if only_plan:
-        if distributed.is_main():
-            print(dry_run(config))
-        return
-    with distributed.processes():
-        train(config)
+    run_or_plan(Stage2Config, argv, "Train a DiT on twin latents (stage two).", train, dry_run)
 
 
 if __name__ == "__main__":

@@ -1,6 +1,6 @@
 """What the two training loops share: their settings, their random state, their resumable state, their plan."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from runtime import checkpoint, distributed
+from runtime.config import Config, parse
 from runtime.curves import plot_curves
 from runtime.ema import EMA
 from runtime.engine import Engine, EngineConfig
@@ -138,6 +139,22 @@ def save_both(weights: Path, ema: nn.Module, raw: nn.Module) -> None:
         save_model(ema, weights / "ema")
         save_model(raw, weights / "raw")
     distributed.barrier()
+
+
+def run_or_plan(
+    config_class: type[Config],
+    argv: Sequence[str],
+    description: str,
+    train: Callable[[Config], None],
+    plan: Callable[[Config], str],
+) -> None:
+    """What a training script does: read its configuration, then train, or print the plan for `--dry-run`."""
+    config, only_plan = parse(config_class, argv, description)
+    if not only_plan:
+        with distributed.processes():
+            train(config)
+    elif distributed.is_main():
+        print(plan(config))
 
 
 def describe_plan(name: str, parameters: int, config: EngineConfig, loop: LoopConfig) -> str:
