@@ -4,6 +4,7 @@
 """
 
 import argparse
+import shutil
 import sys
 from pathlib import Path
 
@@ -18,7 +19,9 @@ from runtime import distributed
 from runtime.errors import UserError
 from runtime.files import write_json
 from runtime.progress import Progress
+from runtime.random import seed_of
 from runtime.script import script
+from runtime.weights import weights_hash
 
 SAMPLES = "samples.safetensors"
 SETTINGS = "samples.json"
@@ -35,9 +38,15 @@ def chosen_classes(names: str, known: tuple[str, ...]) -> list[int]:
 
 
 def generate(
-    pipeline: TwinLatentPipeline, labels: Tensor, out: Path, seed: int, steps: int, guidance: float, batch_size: int
+    pipeline: TwinLatentPipeline,
+    labels: Tensor,
+    parts: Path,
+    seed: int,
+    steps: int,
+    guidance: float,
+    batch_size: int,
 ) -> None:
-    """Write this process's batches of samples as part files; those that are there are kept."""
+    """Write this process's batches of samples as files in `parts`; those that are there are kept."""
     total = len(labels)
     starts = range(0, total, batch_size)[distributed.rank() :: distributed.world_size()]
     progress = Progress(
@@ -45,7 +54,7 @@ def generate(
     )
     for start in starts:
         indices = list(range(start, min(start + batch_size, total)))
-        if not part(out, start).exists():
+        if not part(parts, start).exists():
             video, latents = pipeline(labels[indices], seed, indices, steps, guidance)
             tensors = {
                 "videos": to_uint8(video).permute(0, 2, 3, 4, 1).contiguous().cpu(),
@@ -53,26 +62,29 @@ def generate(
                 "dynamics": latents.dynamics.contiguous().cpu(),
                 "labels": labels[indices],
             }
-            partial = part(out, start).with_suffix(".partial")
+            partial = part(parts, start).with_suffix(".partial")
             save_file(tensors, partial)
-            partial.replace(part(out, start))
+            partial.replace(part(parts, start))
         progress.advance(len(indices))
 
 
-def part(out: Path, start: int) -> Path:
-    return out / f".part_{start:08}.safetensors"
+def part(parts: Path, start: int) -> Path:
+    return parts / f"{start:08}.safetensors"
 
 
-def collect(out: Path, total: int, batch_size: int) -> dict[str, Tensor]:
-    """Join the parts into `samples.safetensors`."""
-    parts = [part(out, start) for start in range(0, total, batch_size)]
-    rows = [load_file(each) for each in parts]
+def parts_folder(out: Path, *settings: object) -> Path:
+    """Where unfinished samples of these settings are kept, so that those of others are never mixed in."""
+    return out / f".parts_{seed_of(repr(settings)):016x}"
+
+
+def collect(out: Path, parts: Path, total: int, batch_size: int) -> dict[str, Tensor]:
+    """Join the parts into `samples.safetensors` and remove them."""
+    rows = [load_file(part(parts, start)) for start in range(0, total, batch_size)]
     tensors = {name: torch.cat([row[name] for row in rows]) for name in rows[0]}
     partial = out / f".{SAMPLES}.partial"
     save_file(tensors, partial)
     partial.replace(out / SAMPLES)
-    for each in parts:
-        each.unlink()
+    shutil.rmtree(parts)
     return tensors
 
 
@@ -96,10 +108,13 @@ def write_samples(weights: str, classes: str, num: int, seed: int, out: Path, **
     guidance = sampling["guidance"] if settings["guidance"] is None else settings["guidance"]
     out.mkdir(parents=True, exist_ok=True)
     pipeline.set_progress_bar_config(disable=True)
-    generate(pipeline.to(distributed.device()), labels, out, seed, steps, guidance, settings["batch_size"])
+    batch_size = settings["batch_size"]
+    parts = parts_folder(out, weights_hash(pipeline.transformer), labels.tolist(), seed, steps, guidance, batch_size)
+    parts.mkdir(exist_ok=True)
+    generate(pipeline.to(distributed.device()), labels, parts, seed, steps, guidance, batch_size)
     distributed.barrier()
     if distributed.is_main():
-        tensors = collect(out, num, settings["batch_size"])
+        tensors = collect(out, parts, num, batch_size)
         write_for_the_eye(out, tensors, known, settings["fps"] or sampling["fps"])
         described = {"weights": str(weights), "num": num, "seed": seed, "steps": steps, "guidance": guidance}
         write_json(out / SETTINGS, described)
