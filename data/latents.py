@@ -13,11 +13,11 @@ from typing import NamedTuple
 
 import torch
 from einops import reduce
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file
 from torch import Tensor
 
 from runtime.errors import UserError
-from runtime.files import sha256, write_json
+from runtime.files import save_tensors, sha256, write_json
 
 MANIFEST = "manifest.json"
 PLAN = "plan.json"
@@ -106,9 +106,7 @@ class LatentWriter:
     def write(self, shard: int, tensors: dict[str, Tensor]) -> None:
         """A whole shard, beside its place and then into it."""
         assert all(len(each) == len(self.plan.shard_clips(shard)) for each in tensors.values())
-        partial = self.folder / f".{self.path(shard).name}.partial"
-        save_file({name: each.contiguous() for name, each in tensors.items()}, partial)
-        partial.replace(self.path(shard))
+        save_tensors(self.path(shard), {name: each.contiguous() for name, each in tensors.items()})
 
     def finish(self) -> None:
         """Check every shard and write the manifest, the mark of a complete cache."""

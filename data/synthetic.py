@@ -22,6 +22,7 @@ from typing import NamedTuple
 from data.animation import write_clip
 from data.motions import MOTIONS
 from runtime.errors import UserError
+from runtime.files import write_text
 from runtime.progress import track
 from runtime.random import seed_of
 from runtime.script import script
@@ -96,7 +97,7 @@ def _claim(root: Path, settings: dict[str, int]) -> None:
         raise UserError(f"{root} holds videos that are not of the built-in data set; choose another folder")
     else:
         root.mkdir(parents=True, exist_ok=True)
-        _write_text(record, json.dumps(settings) + "\n")
+        write_text(record, json.dumps(settings) + "\n")
 
 
 def _write_clips(jobs: list[tuple[Path, str, int, int]]) -> None:
@@ -122,19 +123,13 @@ def write_lists(folder: Path, clips: list[Clip]) -> None:
     labels = {name: label for label, name in enumerate(MOTIONS, 1)}
     groups = max(clip.group for clip in clips)
     share = round(TEST_SHARE * groups)
-    _write_text(folder / "classInd.txt", "".join(f"{label} {name}\n" for name, label in labels.items()))
+    write_text(folder / "classInd.txt", "".join(f"{label} {name}\n" for name, label in labels.items()))
     for split in range(SPLITS):
         held_out = range(split * share + 1, (split + 1) * share + 1)
         train = (f"{clip.file} {labels[clip.name]}\n" for clip in clips if clip.group not in held_out)
         test = (f"{clip.file}\n" for clip in clips if clip.group in held_out)
-        _write_text(folder / f"trainlist{split + 1:02}.txt", "".join(train))
-        _write_text(folder / f"testlist{split + 1:02}.txt", "".join(test))
-
-
-def _write_text(path: Path, text: str) -> None:
-    partial = path.with_name(f".{path.name}.partial")
-    partial.write_text(text, newline="\n")
-    partial.rename(path)
+        write_text(folder / f"trainlist{split + 1:02}.txt", "".join(train))
+        write_text(folder / f"testlist{split + 1:02}.txt", "".join(test))
 
 
 @script

@@ -15,7 +15,7 @@ from pathlib import Path
 import torch
 import torch.nn.functional as F
 from einops import rearrange, reduce
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from data.clips import ClipDataset
@@ -26,7 +26,7 @@ from eval.augmentation import augment
 from eval.frechet import FeatureStatistics, frechet_distance
 from runtime import distributed
 from runtime.errors import UserError
-from runtime.files import write_json
+from runtime.files import save_tensors, write_json
 from runtime.progress import Progress
 from runtime.random import generator, seed_of
 from runtime.script import script
@@ -161,9 +161,7 @@ def feature_statistics(model: MotionClassifier, videos: Tensor) -> FeatureStatis
 def save_classifier(model: MotionClassifier, folder: Path, **record: object) -> None:
     """Write weights and record; the record, written last, says that both are whole."""
     folder.mkdir(parents=True, exist_ok=True)
-    partial = folder / f".{WEIGHTS}.partial"
-    save_file(model.state_dict(), partial)
-    partial.replace(folder / WEIGHTS)
+    save_tensors(folder / WEIGHTS, model.state_dict())
     write_json(folder / RECORD, {"num_classes": model.num_classes, "width": model.width, **record})
 
 

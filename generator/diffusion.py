@@ -69,10 +69,11 @@ class VelocityPrediction:
         return (1 - t) * clean + t * noise, noise - clean
 
 
+Objective = CleanPrediction | VelocityPrediction
 OBJECTIVES = {"x0": CleanPrediction, "flow": VelocityPrediction}
 
 
-def make_objective(config: DiffusionConfig) -> CleanPrediction | VelocityPrediction:
+def make_objective(config: DiffusionConfig) -> Objective:
     """The objective that the configuration names."""
     return OBJECTIVES[config.objective](config)
 
@@ -84,7 +85,7 @@ def make_scheduler(config: DiffusionConfig) -> SchedulerMixin:
 
 def diffusion_loss(
     model: Model,
-    objective: CleanPrediction | VelocityPrediction,
+    objective: Objective,
     latents: TwinLatents,
     label: Tensor,
     null_label: int,

@@ -9,7 +9,7 @@ import sys
 from pathlib import Path
 
 import torch
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file
 from torch import Tensor
 
 from data.video import to_uint8, write_video
@@ -17,7 +17,7 @@ from generator.grid import film_strips, labelled_grid
 from generator.pipeline import TwinLatentPipeline, load_pipeline
 from runtime import distributed
 from runtime.errors import UserError
-from runtime.files import write_json
+from runtime.files import save_tensors, write_json
 from runtime.progress import Progress
 from runtime.random import seed_of
 from runtime.script import script
@@ -62,9 +62,7 @@ def generate(
                 "dynamics": latents.dynamics.contiguous().cpu(),
                 "labels": labels[indices],
             }
-            partial = part(parts, start).with_suffix(".partial")
-            save_file(tensors, partial)
-            partial.replace(part(parts, start))
+            save_tensors(part(parts, start), tensors)
         progress.advance(len(indices))
 
 
@@ -81,9 +79,7 @@ def collect(out: Path, parts: Path, total: int, batch_size: int) -> dict[str, Te
     """Join the parts into `samples.safetensors` and remove them."""
     rows = [load_file(part(parts, start)) for start in range(0, total, batch_size)]
     tensors = {name: torch.cat([row[name] for row in rows]) for name in rows[0]}
-    partial = out / f".{SAMPLES}.partial"
-    save_file(tensors, partial)
-    partial.replace(out / SAMPLES)
+    save_tensors(out / SAMPLES, tensors)
     shutil.rmtree(parts)
     return tensors
 

@@ -15,7 +15,7 @@ from data.latents import LatentCache, TwinLatents
 from data.loader import ClipSampler
 from data.video import to_uint8, write_video
 from generator.config import DiffusionConfig, DiTConfig, ModelConfig
-from generator.diffusion import diffusion_loss, make_objective, make_scheduler
+from generator.diffusion import Objective, diffusion_loss, make_objective, make_scheduler
 from generator.dit import DiT
 from generator.grid import labelled_grid
 from generator.pipeline import TwinLatentPipeline, save_pipeline
@@ -118,8 +118,9 @@ def run_loop(config: Stage2Config, run: RunFolder, cache: LatentCache, autoencod
     )
     pipeline.set_progress_bar_config(disable=True)
     batches = LatentBatches(cache, config)(session.step)
+    objective = make_objective(config.diffusion)
     while session.step < config.loop.steps:
-        terms = training_step(config, session, batches)
+        terms = training_step(config, session, objective, batches)
         session.step += 1
         if config.loop.due(session.step, config.loop.log_every):
             session.log(terms | session.engine_state())
@@ -147,11 +148,10 @@ def build_session(config: Stage2Config, run: RunFolder, model: DiT) -> Session:
 
 
 def training_step(
-    config: Stage2Config, session: Session, batches: Iterator[tuple[TwinLatents, Tensor]]
+    config: Stage2Config, session: Session, objective: Objective, batches: Iterator[tuple[TwinLatents, Tensor]]
 ) -> dict[str, Tensor]:
     """One optimizer step; returns the terms of its last micro-batch, unread."""
     engine, average = session.engines["transformer"], session.ema.model
-    objective = make_objective(config.diffusion)
     for micro_step in range(config.engine.accumulation):
         session.seed(micro_step)
         latents, label = next(batches)

@@ -4,6 +4,9 @@ import hashlib
 import json
 from pathlib import Path
 
+from safetensors.torch import save_file
+from torch import Tensor
+
 
 def write_text(path: Path, text: str) -> None:
     partial = path.with_name(f".{path.name}.partial")
@@ -13,6 +16,13 @@ def write_text(path: Path, text: str) -> None:
 
 def write_json(path: Path, content: object) -> None:
     write_text(path, json.dumps(content, indent=1) + "\n")
+
+
+def save_tensors(path: Path, tensors: dict[str, Tensor]) -> None:
+    """A safetensors file."""
+    partial = path.with_name(f".{path.name}.partial")
+    save_file(tensors, partial)
+    partial.replace(path)
 
 
 def sha256(path: Path) -> str:

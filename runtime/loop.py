@@ -68,6 +68,7 @@ class Session:
     def __init__(self, run: RunFolder, loop: LoopConfig, engines: Mapping[str, Engine], ema: EMA, what: str) -> None:
         self.run, self.loop, self.engines, self.ema, self.what = run, loop, engines, ema, what
         self.step = 0
+        self.details = ""
         self.skipped: set[str] = set()
         self.resume()
         progress = Progress(
@@ -99,8 +100,6 @@ class Session:
         means = dict(zip(names, distributed.mean_over_ranks(stacked).tolist(), strict=True))
         self.tracker.log(self.step, {**means, "clips_per_second": self.tracker.progress.rate})
         self.details = "  ".join(f"{name} {means[name]:.4g}" for name in ("loss", "psnr") if name in means)
-
-    details = ""
 
     def engine_state(self) -> dict[str, float]:
         """Learning rate and gradient norm of each engine that has begun."""

@@ -6,6 +6,7 @@ from pathlib import Path
 
 from torch import Tensor
 
+from runtime.files import write_text
 from runtime.progress import Progress
 
 
@@ -66,6 +67,4 @@ def drop_lines_after(path: Path, step: int) -> None:
                 kept.append(line + "\n")
         except json.JSONDecodeError:
             break
-    partial = path.with_name(f".{path.name}.partial")
-    partial.write_text("".join(kept))
-    partial.replace(path)
+    write_text(path, "".join(kept))
