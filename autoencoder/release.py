@@ -58,8 +58,6 @@ INNER_NAMES = {
     "modulation": "scale_shift_table",
     "space": "attn",
     "time": "attn_temp",
-    "mlp.0": "mlp.fc1",
-    "mlp.2": "mlp.fc2",
     "self_attention": "attention",
     "cross_attention": "crossattention",
     "up": "intermediate_query.dense",
