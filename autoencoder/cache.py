@@ -22,7 +22,8 @@ from data.latents import CachePlan, LatentCache, LatentWriter
 from data.video import to_float
 from runtime import distributed
 from runtime.config import load, parse
-from runtime.errors import UserError
+from runtime.errors import Preempted, UserError
+from runtime.preemption import StopRequest
 from runtime.progress import Progress
 from runtime.script import script
 from runtime.weights import load_model, weights_hash
@@ -52,8 +53,8 @@ class CacheConfig:
 
 
 @torch.inference_mode()
-def encode_split(model: VidTwin, clips: ClipDataset, writer: LatentWriter, workers: int) -> None:
-    """Encode this process's share of the shards that are not there yet."""
+def encode_split(model: VidTwin, clips: ClipDataset, writer: LatentWriter, workers: int, stop: StopRequest) -> None:
+    """Encode this process's share of the shards that are not there yet; at most one is lost when asked to stop."""
     device = next(model.parameters()).device
     missing = writer.missing(distributed.rank(), distributed.world_size())
     total = sum(len(writer.plan.shard_clips(k)) for k in missing)
@@ -62,6 +63,8 @@ def encode_split(model: VidTwin, clips: ClipDataset, writer: LatentWriter, worke
     for shard in missing:
         rows: list[dict[str, Tensor]] = []
         while sum(len(row["label"]) for row in rows) < len(writer.plan.shard_clips(shard)):
+            if stop.number:
+                raise Preempted(stop.number, f"shard {shard}")
             batch = next(batches)
             rows.append(encode_batch(model, batch, device))
             progress.advance(len(batch["label"]))
@@ -120,7 +123,8 @@ def cache_split(config: CacheConfig, stage1: Stage1Config, model: VidTwin, split
         clips = ClipDataset(
             index, model.config.frames, data.fps, size, stage1.loop.seed, config.clips_per_video > 1, data.in_memory
         )
-        encode_split(model, clips, writer, config.workers)
+        with StopRequest() as stop:
+            encode_split(model, clips, writer, config.workers, stop)
     distributed.barrier()
     if distributed.is_main():
         if not (folder / "manifest.json").exists():

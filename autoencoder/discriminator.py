@@ -19,7 +19,7 @@ class PatchDiscriminator(nn.Module):
             stride = 1 if i == LAYERS - 1 else 2
             layers += [
                 nn.Conv2d(dims[i], dims[i + 1], 4, stride=stride, padding=1, bias=False),
-                nn.BatchNorm2d(dims[i + 1]),
+                nn.BatchNorm2d(dims[i + 1], track_running_stats=False),
                 nn.LeakyReLU(0.2),
             ]
         layers.append(nn.Conv2d(dims[-1], 1, 4, padding=1))

@@ -63,6 +63,8 @@ class VidTwin(ModelMixin, ConfigMixin):
     Takes the fields of `VidTwinConfig` as keywords; one model has one geometry.
     """
 
+    _supports_gradient_checkpointing = True
+
     @register_to_config
     def __init__(
         self,

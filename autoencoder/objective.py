@@ -49,7 +49,7 @@ class Objective:
     def autoencoder_loss(
         self, video: Tensor, reconstruction: Tensor, posterior: TwinPosterior, log_scale: Tensor, step: int
     ) -> tuple[Tensor, dict[str, Tensor]]:
-        """A scalar whose gradient is the loss's, and the terms for the log."""
+        """A scalar with the loss's value and gradient, and the terms for the log."""
         x = reconstruction.detach().requires_grad_()
         s = log_scale.detach().requires_grad_()
         nll = self.nll(video, x, s)
@@ -65,7 +65,8 @@ class Objective:
             grad_x = grad_x + weight.to(grad_g.dtype) * grad_g
             terms |= {"generator": g, "adaptive_weight": weight, "loss": terms["loss"] + weight * g}
         carrier = (reconstruction * grad_x).sum() + log_scale * grad_s + self.config.kl * kl
-        return carrier, {name: term.detach() for name, term in terms.items()}
+        terms = {name: term.detach() for name, term in terms.items()}
+        return carrier + (terms["loss"] - carrier.detach()), terms
 
     def nll(self, video: Tensor, reconstruction: Tensor, log_scale: Tensor) -> Tensor:
         perceptual = None

@@ -4,8 +4,7 @@
 """
 
 import sys
-from collections.abc import Iterator
-from contextlib import nullcontext
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -14,23 +13,28 @@ from torch.utils.data import DataLoader
 
 from autoencoder.config import VidTwinConfig
 from autoencoder.discriminator import PatchDiscriminator
+from autoencoder.flops import training_flops
 from autoencoder.losses import LossConfig
 from autoencoder.model import VidTwin
 from autoencoder.objective import Objective, ScaledAutoencoder
 from autoencoder.panels import four_panels
 from autoencoder.perceptual import require_vgg
+from autoencoder.warm_start import warm_start
 from data.clips import ClipDataset, skipped_files
 from data.config import DataConfig
 from data.index import VideoIndex, open_index
+from data.latents import TwinLatents
 from data.loader import eval_loader, train_loader
 from data.pixels import psnr, ssim
 from data.video import to_float, to_uint8, write_video
 from runtime import distributed
 from runtime.ema import EMA
 from runtime.engine import Engine, EngineConfig, OptimizerConfig
-from runtime.loop import LoopConfig, Session, describe_plan, load_raw_weights, run_or_plan, save_both
+from runtime.loop import LoopConfig, describe_plan, load_raw_weights, run_or_plan, save_both
 from runtime.run import RunFolder
 from runtime.script import script
+from runtime.session import Session
+from runtime.speed import Speed
 
 
 @dataclass(frozen=True)
@@ -52,10 +56,13 @@ class Stage1Config:
 
     Attributes:
         run: the run's folder.
+        init_from: weights to start from, for fine-tuning or at another geometry: a diffusers folder or a released
+            checkpoint; empty for a fresh start.
         sample_posterior: reconstruct from a posterior sample (the paper's); otherwise from its mean.
     """
 
     run: str = "runs/stage1"
+    init_from: str = ""
     model: VidTwinConfig = VidTwinConfig()
     data: DataConfig = DataConfig()
     loss: LossConfig = LossConfig()
@@ -78,18 +85,18 @@ def train(config: Stage1Config) -> None:
 def run_loop(config: Stage1Config, run: RunFolder) -> None:
     dataset, held_out = open_clips(config, "train"), validation_clips(config)
     torch.manual_seed(config.loop.seed)
-    session, objective = build(config, run)
+    session, objective = build(config, run, dataset.index.names)
     batches = training_batches(config, dataset, session.step)
-    while session.step < config.loop.steps:
-        terms = training_step(config, session, objective, batches)
-        session.step += 1
-        if config.loop.due(session.step, config.loop.log_every):
-            session.log(terms | session.engine_state())
-        if config.loop.due(session.step, config.loop.validate_every):
-            session.log(validate(config, session, held_out))
-        session.advance()
-        if config.loop.due(session.step, config.loop.save_every):
-            session.save()
+    with session.running():
+        while session.step < config.loop.steps:
+            with session.watched():
+                terms, clips = training_step(config, session, objective, batches)
+            session.end_step(clips)
+            if config.loop.due(session.step, config.loop.log_every):
+                session.log(terms | session.state_of_engines())
+            if config.loop.due(session.step, config.loop.validate_every):
+                validate(config, session, held_out)
+            session.advance()
     finish(config, session)
 
 
@@ -116,11 +123,14 @@ def validation_clips(config: Stage1Config) -> DataLoader:
     return eval_loader(dataset, config.validation.batch_size, distributed.rank(), distributed.world_size(), chosen)
 
 
-def build(config: Stage1Config, run: RunFolder) -> tuple[Session, Objective]:
+def build(config: Stage1Config, run: RunFolder, clip_names: Sequence[str]) -> tuple[Session, Objective]:
     """Both engines, resumed, and the objective that joins them."""
     loop, micro_batch = config.loop, config.loop.micro_batch(config.engine.accumulation)
-    model = ScaledAutoencoder(VidTwin.from_config_fields(config.model))
-    ema = EMA(model.autoencoder, loop.ema_decay)
+    autoencoder = VidTwin.from_config_fields(config.model)
+    if config.init_from:
+        start_from(autoencoder, config.init_from)
+    model = ScaledAutoencoder(autoencoder)
+    ema = EMA(autoencoder, loop.ema_decay)
     ema.model.to(distributed.device())
     engines = {"autoencoder": Engine(model, config.optimizer, config.engine, micro_batch, loop.steps)}
     if config.loss.adversarial and config.loss.disc_start < loop.steps:
@@ -128,7 +138,14 @@ def build(config: Stage1Config, run: RunFolder) -> tuple[Session, Objective]:
             PatchDiscriminator(), config.optimizer, config.engine, micro_batch, loop.steps
         )
     objective = Objective(config.loss, model, engines.get("discriminator"))
-    return Session(run, loop, engines, ema, "stage1"), objective
+    speed = Speed(training_flops(config.model), config.engine.dtype)
+    return Session("stage1", run, loop, engines, ema, speed, clip_names), objective
+
+
+def start_from(autoencoder: VidTwin, source: str) -> None:
+    notes = warm_start(autoencoder, source)
+    if distributed.is_main():
+        print("\n".join([f"starting from the weights in {source}", *notes]), flush=True)
 
 
 def training_batches(config: Stage1Config, dataset: ClipDataset, start_step: int) -> Iterator[dict[str, Tensor]]:
@@ -148,11 +165,12 @@ def training_batches(config: Stage1Config, dataset: ClipDataset, start_step: int
 
 def training_step(
     config: Stage1Config, session: Session, objective: Objective, batches: Iterator[dict[str, Tensor]]
-) -> dict[str, Tensor]:
-    """One optimizer step of each engine; returns the terms of its last micro-batch, unread."""
-    engine = session.engines["autoencoder"]
+) -> tuple[dict[str, Tensor], list[int]]:
+    """One optimizer step of each engine: the terms of its last micro-batch, unread, and the clips it saw."""
+    engine, clips = session.engines["autoencoder"], []
     for micro_step in range(config.engine.accumulation):
         batch = next(batches)
+        clips += batch["video_index"].tolist()
         session.seed(micro_step)
         video = to_float(batch["video"].to(engine.device, non_blocking=True)).to(config.engine.dtype)
         reconstruction, posterior, log_scale = engine(video, sample=config.sample_posterior)
@@ -164,35 +182,49 @@ def training_step(
             session.engines["discriminator"].backward(loss)
             session.engines["discriminator"].step()
             terms |= discriminator_terms
-        session.skipped |= skipped_files(batch)
-    session.ema.update(
-        (name.removeprefix("autoencoder."), weight) for name, weight in engine.master_weights() if name != "log_scale"
-    )
+        session.skipped_files |= skipped_files(batch)
+    if not engine.skipped:
+        session.ema.update(autoencoder_weights(engine))
     terms["psnr"] = psnr(reconstruction.detach().float(), video.float()).mean()
-    return terms
+    return terms, clips
+
+
+def autoencoder_weights(engine: Engine) -> Iterator[tuple[str, Tensor]]:
+    """The float32 weights of the autoencoder alone, under its own names."""
+    prefix = "autoencoder."
+    return ((name.removeprefix(prefix), weight) for name, weight in engine.master_weights() if name.startswith(prefix))
 
 
 @torch.inference_mode()
-def validate(config: Stage1Config, session: Session, held_out: DataLoader) -> dict[str, Tensor]:
-    """PSNR and SSIM of the averaged weights on held-out clips, and a four-panel video of the first of them."""
-    model, sums = session.ema.model, torch.zeros(3, device=distributed.device())
-    device = sums.device
-    precision = torch.autocast(device.type, torch.bfloat16) if config.engine.precision == "bf16" else nullcontext()
-    for number, batch in enumerate(held_out):
-        video = to_float(batch["video"].to(device))
-        with precision:
-            reconstruction = model.decode(model.encode(video).mode()).float().clamp(-1, 1)
-        sums += torch.stack(
-            [
-                psnr(reconstruction, video).mean(1).sum(),
-                ssim(reconstruction, video).mean(1).sum(),
-                sums.new_tensor(len(video)),
-            ]
-        )
+def validate(config: Stage1Config, session: Session, held_out: DataLoader) -> None:
+    """PSNR and SSIM of the averaged weights on held-out clips, with panels and histograms of the first of them.
+
+    Left unfinished when the run is asked to stop.
+    """
+    sums, batches = torch.zeros(3, device=distributed.device()), iter(held_out)
+    for number in range(distributed.greatest(len(held_out))):
+        if session.stop.agreed():
+            return
+        if (batch := next(batches, None)) is None:
+            continue
+        video = to_float(batch["video"].to(sums.device))
+        latents, reconstruction = reconstruct(session.ema.model, video, config.engine.dtype)
+        qualities = [measure(reconstruction, video).mean(1).sum() for measure in (psnr, ssim)]
+        sums += torch.stack([*qualities, sums.new_tensor(len(video))])
         if number == 0 and distributed.is_main():
             save_panels(config, session, video[:1])
+            for name, values in latents._asdict().items():
+                session.tracker.histogram(session.step, f"latents/{name}", values)
     total_psnr, total_ssim, count = distributed.mean_over_ranks(sums)
-    return {"validation/psnr": total_psnr / count, "validation/ssim": total_ssim / count}
+    session.log({"validation/psnr": total_psnr / count, "validation/ssim": total_ssim / count})
+    session.judge(float(total_psnr / count))
+
+
+def reconstruct(model: VidTwin, video: Tensor, dtype: torch.dtype) -> tuple[TwinLatents, Tensor]:
+    """Latents and reconstruction by float32 weights, computed in `dtype`."""
+    with torch.autocast(video.device.type, dtype, enabled=dtype != torch.float32):
+        latents = model.encode(video).mode()
+        return latents, model.decode(latents).float().clamp(-1, 1)
 
 
 def save_panels(config: Stage1Config, session: Session, video: Tensor) -> None:
@@ -203,9 +235,8 @@ def save_panels(config: Stage1Config, session: Session, video: Tensor) -> None:
 
 
 def finish(config: Stage1Config, session: Session) -> None:
-    raw = load_raw_weights(
-        session.engines["autoencoder"], "autoencoder.", VidTwin.from_config_fields(config.model).eval()
-    )
+    raw = VidTwin.from_config_fields(config.model).eval()
+    load_raw_weights(raw, autoencoder_weights(session.engines["autoencoder"]))
     save_both(session.run.weights, session.ema.model, raw)
     session.close()
 

@@ -120,6 +120,7 @@ class Transformer(nn.Module):
         super().__init__()
         t, h, w = grid
         self.grid = grid
+        self.gradient_checkpointing = False  # diffusers' switch
         self.register_buffer("space_positions", space_table(h, w, dim))
         self.register_buffer("time_positions", time_table(t, dim))
         self.blocks = nn.ModuleList(Block(dim, num_heads) for _ in range(depth))
@@ -131,7 +132,10 @@ class Transformer(nn.Module):
         first, *others = self.blocks
         x = first(x, rearrange(self.time_positions, "1 t d -> t 1 1 d"))
         for block in others:
-            x = block(x)
+            if self.gradient_checkpointing and torch.is_grad_enabled():
+                x = self._gradient_checkpointing_func(block, x)
+            else:
+                x = block(x)
         return x
 
 

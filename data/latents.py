@@ -175,6 +175,11 @@ class LatentCache:
         return tuple(self.manifest["classes"])
 
     @property
+    def clip_names(self) -> list[str]:
+        """The file that each clip was taken from."""
+        return [name for name in self.manifest["names"] for _ in range(self.manifest["clips_per_video"])]
+
+    @property
     def structure_shape(self) -> tuple[int, int, int, int]:
         return tuple(self.manifest["shapes"]["structure_mean"])
 

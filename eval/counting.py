@@ -8,17 +8,11 @@ from torch import Tensor, nn
 from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
-from torch.utils.flop_counter import FlopCounterMode
+
+from runtime.flops import count_flops
 
 Build = Callable[[], nn.Module]
 Loss = Callable[[nn.Module], Tensor]
-
-
-def count_flops(run: Callable[[], object]) -> int:
-    """FLOPs of the matrix products, convolutions and attentions in `run`; a multiply-add counts as two."""
-    with FlopCounterMode(display=False) as counter:
-        run()
-    return counter.get_total_flops()
 
 
 @torch.no_grad()

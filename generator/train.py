@@ -24,10 +24,13 @@ from runtime import distributed
 from runtime.ema import EMA
 from runtime.engine import Engine, EngineConfig, OptimizerConfig
 from runtime.errors import UserError
-from runtime.loop import LoopConfig, Session, describe_plan, load_raw_weights, run_or_plan
+from runtime.flops import count_flops
+from runtime.loop import LoopConfig, describe_plan, load_raw_weights, run_or_plan
 from runtime.random import generator
 from runtime.run import RunFolder
 from runtime.script import script
+from runtime.session import Session
+from runtime.speed import Speed
 from runtime.weights import load_model, weights_hash
 
 
@@ -55,6 +58,9 @@ class Stage2Config:
     preview: int = 16
 
 
+Batch = tuple[TwinLatents, Tensor, list[int]]
+
+
 class LatentBatches:
     """A whole cache on the device, and the order in which training sees it."""
 
@@ -64,14 +70,13 @@ class LatentBatches:
         self.order = (len(cache), config.loop.batch_size, distributed.rank(), distributed.world_size())
         self.accumulation, self.seed = config.engine.accumulation, config.loop.seed
 
-    def __call__(self, start_step: int) -> Iterator[tuple[TwinLatents, Tensor]]:
-        """Micro-batches of latents and labels from a step on, without end."""
+    def __call__(self, start_step: int) -> Iterator[Batch]:
+        """Micro-batches from a step on, without end: latents, labels, and the clips' places in the cache."""
         for items in ClipSampler(*self.order, self.accumulation, start_step, self.seed):
-            chosen = torch.tensor([index for _, index in items], device=self.tensors["label"].device)
-            yield (
-                TwinLatents(self.latent("structure", chosen), self.latent("dynamics", chosen)),
-                self.tensors["label"][chosen],
-            )
+            clips = [index for _, index in items]
+            chosen = torch.tensor(clips, device=self.tensors["label"].device)
+            latents = TwinLatents(self.latent("structure", chosen), self.latent("dynamics", chosen))
+            yield latents, self.tensors["label"][chosen], clips
 
     def latent(self, name: str, chosen: Tensor) -> Tensor:
         mean = self.tensors[f"{name}_mean"][chosen]
@@ -111,24 +116,23 @@ def train(config: Stage2Config) -> None:
 
 def run_loop(config: Stage2Config, run: RunFolder, cache: LatentCache, autoencoder: VidTwin) -> None:
     torch.manual_seed(config.loop.seed)
-    model = build_model(config, cache)
-    session = build_session(config, run, model)
+    session = build_session(config, run, cache)
     pipeline = TwinLatentPipeline(
         session.ema.model, autoencoder.to(distributed.device()), make_scheduler(config.diffusion)
     )
     pipeline.set_progress_bar_config(disable=True)
     batches = LatentBatches(cache, config)(session.step)
     objective = make_objective(config.diffusion)
-    while session.step < config.loop.steps:
-        terms = training_step(config, session, objective, batches)
-        session.step += 1
-        if config.loop.due(session.step, config.loop.log_every):
-            session.log(terms | session.engine_state())
-        if config.loop.due(session.step, config.loop.validate_every) and distributed.is_main():
-            preview(config, session, pipeline, cache)
-        session.advance()
-        if config.loop.due(session.step, config.loop.save_every):
-            session.save()
+    with session.running():
+        while session.step < config.loop.steps:
+            with session.watched():
+                terms, clips = training_step(config, session, objective, batches)
+            session.end_step(clips)
+            if config.loop.due(session.step, config.loop.log_every):
+                session.log(terms | session.state_of_engines())
+            if config.loop.due(session.step, config.loop.validate_every) and distributed.is_main():
+                preview(config, session, pipeline, cache)
+            session.advance()
     finish(config, session, pipeline, cache)
 
 
@@ -139,22 +143,39 @@ def build_model(config: Stage2Config, cache: LatentCache) -> DiT:
     return model
 
 
-def build_session(config: Stage2Config, run: RunFolder, model: DiT) -> Session:
-    loop = config.loop
+def build_session(config: Stage2Config, run: RunFolder, cache: LatentCache) -> Session:
+    loop, model = config.loop, build_model(config, cache)
     ema = EMA(model, loop.ema_decay)
     ema.model.to(distributed.device())
     engine = Engine(model, config.optimizer, config.engine, loop.micro_batch(config.engine.accumulation), loop.steps)
-    return Session(run, loop, {"transformer": engine}, ema, "stage2")
+    speed = Speed(training_flops(model_config(config, cache), config.diffusion), config.engine.dtype)
+    return Session("stage2", run, loop, {"transformer": engine}, ema, speed, cache.clip_names)
+
+
+def training_flops(model: DiTConfig, diffusion: DiffusionConfig) -> int:
+    """Of one clip's forward and backward pass, counted on meta tensors."""
+    with torch.device("meta"):
+        dit = DiT(**asdict(model)).train()
+        latents = TwinLatents(torch.empty(1, *model.structure_shape), torch.empty(1, *model.dynamics_shape))
+        label, numbers = torch.zeros(1, dtype=torch.int64), generator("flops")
+        objective = make_objective(diffusion)
+        return count_flops(
+            lambda: diffusion_loss(dit, objective, latents, label, dit.null_label, numbers)[0].backward()
+        )
 
 
 def training_step(
-    config: Stage2Config, session: Session, objective: Objective, batches: Iterator[tuple[TwinLatents, Tensor]]
-) -> dict[str, Tensor]:
-    """One optimizer step; returns the terms of its last micro-batch, unread."""
-    engine, average = session.engines["transformer"], session.ema.model
+    config: Stage2Config,
+    session: Session,
+    objective: Objective,
+    batches: Iterator[Batch],
+) -> tuple[dict[str, Tensor], list[int]]:
+    """One optimizer step: the terms of its last micro-batch, unread, and the clips it saw."""
+    engine, average, clips = session.engines["transformer"], session.ema.model, []
     for micro_step in range(config.engine.accumulation):
         session.seed(micro_step)
-        latents, label = next(batches)
+        latents, label, chosen = next(batches)
+        clips += chosen
         clean = average.normalise(latents).to(config.engine.dtype)
         numbers = generator(
             "diffusion", config.loop.seed, session.step, micro_step, distributed.rank(), device=engine.device
@@ -162,8 +183,9 @@ def training_step(
         loss, terms = diffusion_loss(engine, objective, clean, label, average.null_label, numbers)
         engine.backward(loss)
         engine.step()
-    session.ema.update(engine.master_weights())
-    return {"loss": loss.detach(), **terms}
+    if not engine.skipped:
+        session.ema.update(engine.master_weights())
+    return {"loss": loss.detach(), **terms}, clips
 
 
 def preview(config: Stage2Config, session: Session, pipeline: TwinLatentPipeline, cache: LatentCache) -> None:
@@ -182,7 +204,8 @@ def preview(config: Stage2Config, session: Session, pipeline: TwinLatentPipeline
 
 def finish(config: Stage2Config, session: Session, pipeline: TwinLatentPipeline, cache: LatentCache) -> None:
     """Write both pipelines: averaged weights and raw ones."""
-    raw = load_raw_weights(session.engines["transformer"], "", build_model(config, cache).eval())
+    raw = build_model(config, cache).eval()
+    load_raw_weights(raw, session.engines["transformer"].master_weights())
     if distributed.is_main():
         sampling = {
             "sample_steps": config.diffusion.sample_steps,

@@ -7,7 +7,8 @@ an older one go. Whatever moment the power fails, the newest complete one is fou
 import json
 import os
 import shutil
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Protocol
 
@@ -18,6 +19,9 @@ from runtime.errors import UserError
 from runtime.files import sha256, write_text
 
 MANIFEST = "manifest.json"
+STATE = "state.pt"
+BEST = "best"
+TORCH_WRITERS = ("PytorchStreamWriter", "inline_container", "file write failed")
 
 
 class Stateful(Protocol):
@@ -27,13 +31,39 @@ class Stateful(Protocol):
     def load(self, folder: Path) -> None: ...
 
 
-def save(root: Path, step: int, engines: Mapping[str, Stateful], state: dict, keep: int) -> Path:
+def save(root: Path, step: int, engines: Mapping[str, Stateful], state: dict, keep: int, best: bool = False) -> Path:
     """Write `root/step_<step>` with one subfolder for each engine and the main process's `state`.
 
-    Keeps the last `keep` checkpoints. All processes call it.
+    Keeps the last `keep` checkpoints and the one that was saved as `best`. All processes call it. Raises `UserError`
+    when the disk is full; what was written before is whole.
     """
     place = root / f"step_{step:08}"
     partial = root / f".{place.name}.partial"
+    with one_line_when_full(partial):
+        write_partial(partial, engines, state)
+        if distributed.is_main():
+            put_in_place(partial, place, best)
+            remove_older(root, place, keep)
+    distributed.barrier()
+    return place
+
+
+@contextmanager
+def one_line_when_full(partial: Path) -> Iterator[None]:
+    try:
+        yield
+    except (OSError, RuntimeError) as error:
+        if isinstance(error, RuntimeError) and not any(name in str(error) for name in TORCH_WRITERS):
+            raise
+        shutil.rmtree(partial, ignore_errors=True)
+        reason = getattr(error, "strerror", None) or "the disk is full or failing"
+        raise UserError(
+            f"no checkpoint could be written to {partial.parent} ({reason}); make room and give the same command "
+            "again: the run continues from the checkpoint before"
+        ) from error
+
+
+def write_partial(partial: Path, engines: Mapping[str, Stateful], state: dict) -> None:
     if distributed.is_main():
         shutil.rmtree(partial, ignore_errors=True)
         partial.mkdir(parents=True)
@@ -42,15 +72,17 @@ def save(root: Path, step: int, engines: Mapping[str, Stateful], state: dict, ke
         engine.save(partial / name)
     distributed.barrier()
     if distributed.is_main():
-        torch.save(state, partial / "state.pt")
+        torch.save(state, partial / STATE)
         write_manifest(partial)
-        shutil.rmtree(place, ignore_errors=True)
-        partial.rename(place)
-        flush(root)
-        write_text(root / "latest", place.name + "\n")
-        remove_older(root, place, keep)
-    distributed.barrier()
-    return place
+
+
+def put_in_place(partial: Path, place: Path, best: bool) -> None:
+    shutil.rmtree(place, ignore_errors=True)
+    partial.rename(place)
+    flush(place.parent)
+    write_text(place.parent / "latest", place.name + "\n")
+    if best:
+        write_text(place.parent / BEST, place.name + "\n")
 
 
 def resume(root: Path, engines: Mapping[str, Stateful]) -> dict | None:
@@ -59,12 +91,12 @@ def resume(root: Path, engines: Mapping[str, Stateful]) -> dict | None:
     A damaged one is named on the console and the one before it is taken. Raises `UserError` when there are
     checkpoints and none is whole: a run never starts over silently.
     """
-    place = distributed.broadcast_object(newest_complete(root) if distributed.is_main() else None)
+    place = distributed.on_main(lambda: newest_complete(root))
     if place is None:
         return None
     for name, engine in engines.items():
         engine.load(place / name)
-    return torch.load(place / "state.pt", map_location="cpu", weights_only=True)
+    return torch.load(place / STATE, map_location="cpu", weights_only=True)
 
 
 def newest_complete(root: Path) -> Path | None:
@@ -76,6 +108,18 @@ def newest_complete(root: Path) -> Path | None:
     if candidates:
         raise UserError(f"no checkpoint in {root} is whole; remove the folder to start from the beginning")
     return None
+
+
+def require_space(root: Path, size: int) -> None:
+    """Raises `UserError` unless two checkpoints of `size` bytes fit, with what stands in `root` already."""
+    root.mkdir(parents=True, exist_ok=True)
+    there = sum(path.stat().st_size for path in root.rglob("*") if path.is_file())
+    free = shutil.disk_usage(root).free + there
+    if free < 2 * size:
+        raise UserError(
+            f"two checkpoints of {size / 1e9:.2f} GB do not fit into the {free / 1e9:.2f} GB that {root} can hold; "
+            "make room or choose another --run"
+        )
 
 
 def write_manifest(folder: Path) -> None:
@@ -106,10 +150,14 @@ def find_damage(folder: Path) -> str | None:
 
 
 def remove_older(root: Path, newest: Path, keep: int) -> None:
-    """Drop all but the last `keep`, once the newest is known to be whole."""
-    older = [place for place in sorted(root.glob("step_*")) if place != newest]
-    if find_damage(newest) is None:
-        for place in older[: max(len(older) + 1 - keep, 0)]:
+    """Drop all but the last `keep` and the best, once the newest is known to be whole."""
+    if damage := find_damage(newest):
+        print(f"checkpoint {newest.name} did not reach the disk whole ({damage}); the older ones stay", flush=True)
+        return
+    best = (root / BEST).read_text().strip() if (root / BEST).exists() else ""
+    older = sorted(place for place in root.glob("step_*") if place.name < newest.name)
+    for place in older[: max(len(older) + 1 - keep, 0)]:
+        if place.name != best:
             shutil.rmtree(place)
 
 

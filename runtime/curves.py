@@ -5,7 +5,6 @@ import math
 from pathlib import Path
 
 COLUMNS = 4
-LEFT_OUT = ("step", "clips_per_second")
 
 
 def plot_curves(metrics: Path, picture: Path) -> None:
@@ -16,7 +15,7 @@ def plot_curves(metrics: Path, picture: Path) -> None:
     curves: dict[str, list[tuple[int, float]]] = {}
     for line in metrics.read_text().splitlines():
         values = json.loads(line)
-        for name in values.keys() - set(LEFT_OUT):
+        for name in values.keys() - {"step"}:
             curves.setdefault(name, []).append((values["step"], values[name]))
     rows = math.ceil(len(curves) / COLUMNS)
     figure = Figure(figsize=(4 * COLUMNS, 2.6 * rows), layout="constrained")

@@ -5,12 +5,20 @@ Started by nothing, torchrun or the DeepSpeed launcher alike: all that is read i
 
 import os
 import socket
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from typing import TypeVar
 
 import torch
 import torch.distributed as dist
 from torch import Tensor
+
+from runtime.errors import Preempted, SaidByMain, UserError
+
+Result = TypeVar("Result")
+
+# What processes tell each other in passing goes from host to host: nothing waits for a GPU.
+_hosts: dist.ProcessGroup | None = None
 
 
 @contextmanager
@@ -27,8 +35,18 @@ def processes() -> Iterator[None]:
     if device().type == "cuda":
         torch.cuda.set_device(device())
     dist.init_process_group("nccl" if device().type == "cuda" else "gloo")
-    yield
-    # A rank that leaves early can abort the others; after an exception there is nothing to wait for.
+    global _hosts
+    _hosts = dist.new_group(backend="gloo")
+    try:
+        yield
+    except Preempted:
+        leave()
+        raise
+    leave()
+
+
+def leave() -> None:
+    """A process that goes early can abort the others, so they go together; after a failure nothing is waited for."""
     dist.barrier()
     dist.destroy_process_group()
 
@@ -63,7 +81,7 @@ def device() -> torch.device:
 
 def barrier() -> None:
     if dist.is_initialized():
-        dist.barrier()
+        dist.barrier(_hosts)
 
 
 def mean_over_ranks(values: Tensor) -> Tensor:
@@ -74,18 +92,41 @@ def mean_over_ranks(values: Tensor) -> Tensor:
     return values
 
 
+def greatest(number: int) -> int:
+    """The greatest of all processes' numbers."""
+    if world_size() == 1:
+        return number
+    box = torch.tensor(number)
+    dist.all_reduce(box, op=dist.ReduceOp.MAX, group=_hosts)
+    return int(box)
+
+
 def agree(flag: bool) -> bool:
     """Whether any process says so."""
-    votes = torch.tensor(float(flag), device=device())
-    if world_size() > 1:
-        dist.all_reduce(votes, op=dist.ReduceOp.MAX)
-    return bool(votes.item())
+    return bool(greatest(int(flag)))
 
 
-def broadcast_object(value: object) -> object:
-    """The main process's value, on every process."""
+def gather(values: list) -> list:
+    """All processes' lists, one after the other."""
     if world_size() == 1:
-        return value
-    box = [value]
-    dist.broadcast_object_list(box)
-    return box[0]
+        return values
+    boxes = [None] * world_size()
+    dist.all_gather_object(boxes, values, group=_hosts)
+    return [value for box in boxes for value in box]
+
+
+def on_main(work: Callable[[], Result]) -> Result:
+    """What `work` returns on the main process, on every process; so is a `UserError` that it raises."""
+    if world_size() == 1:
+        return work()
+    answer = [None, None]
+    if is_main():
+        try:
+            answer = [work(), None]
+        except UserError as error:
+            answer = [None, error]
+    dist.broadcast_object_list(answer, group=_hosts)
+    result, error = answer
+    if error is not None:
+        raise error if is_main() else SaidByMain(str(error))
+    return result

@@ -1,11 +1,14 @@
 """Training under DeepSpeed; the only file that knows it."""
 
 import io
+import json
 import logging
 import os
+import shutil
+import subprocess
 import sys
 from collections.abc import Iterator
-from contextlib import redirect_stdout
+from contextlib import contextmanager, redirect_stdout
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -15,6 +18,7 @@ from torch import Tensor, nn
 
 from runtime import distributed
 from runtime.errors import UserError
+from runtime.files import write_json
 from runtime.schedule import warmup_cosine
 
 # Said beforehand, DeepSpeed does not have to search for it and report on the search.
@@ -23,6 +27,9 @@ import deepspeed
 from deepspeed.utils import safe_get_full_fp32_param
 
 logging.getLogger("DeepSpeed").setLevel(logging.ERROR)
+
+TAG = "engine"
+LAYOUT = "layout.json"
 
 
 @dataclass(frozen=True)
@@ -56,6 +63,8 @@ class EngineConfig:
         zero_stage: what DeepSpeed ZeRO divides among the processes: 1 optimizer states, 2 and gradients, 3 and weights.
         precision: of weights and activations; `bf16` keeps float32 master weights and needs a ZeRO stage of 1 or more.
         accumulation: micro-batches a step.
+        checkpoint_activations: keep each block's input only and compute the block again in the backward pass: a third
+            more time for a fraction of the memory.
         offload: optimizer states live in CPU memory.
         compile: `torch.compile` the model (`auto`: on CUDA).
     """
@@ -63,6 +72,7 @@ class EngineConfig:
     zero_stage: Literal[0, 1, 2, 3] = 1
     precision: Literal["fp32", "bf16"] = "bf16"
     accumulation: int = 1
+    checkpoint_activations: bool = False
     offload: bool = False
     compile: Literal["auto", "on", "off"] = "auto"
 
@@ -79,7 +89,7 @@ class Engine:
     """A module with its optimizer and learning rate, under ZeRO.
 
     Call it for the forward pass, then `backward` and `step` once for each micro-batch. The learning rate follows
-    `step_count`, the optimizer steps taken.
+    `step_count`, the steps so far. One with a loss or gradient that is not finite on any process is `skipped` on all.
     """
 
     def __init__(
@@ -92,7 +102,11 @@ class Engine:
     ) -> None:
         self.optimizer_config, self.config, self.total_steps = optimizer, config, total_steps
         self.step_count = 0
+        self.skipped = False
+        self.parameters = sum(parameter.numel() for parameter in module.parameters())
         module.to(distributed.device())
+        if config.checkpoint_activations:
+            checkpoint_activations(module)
         for buffer in module.buffers():  # DeepSpeed casts parameters only
             if buffer.is_floating_point():
                 buffer.data = buffer.data.to(config.dtype)
@@ -120,14 +134,27 @@ class Engine:
         return self.deepspeed(*args, **kwargs)
 
     def backward(self, loss: Tensor) -> None:
-        self.deepspeed.backward(loss)
+        """A loss that is not finite makes its gradients so: looking at these is enough, and they are shared anyway."""
+        self.deepspeed.backward(loss * (1 + 0 * loss.detach()))
 
     def step(self) -> None:
         """Ends a micro-batch; at the last one of a step the weights move."""
-        if boundary := self.deepspeed.is_gradient_accumulation_boundary():
-            self.set_learning_rate()
-        self.deepspeed.step()
-        self.step_count += boundary
+        if not self.deepspeed.is_gradient_accumulation_boundary():
+            self.deepspeed.step()
+            return
+        self.set_learning_rate()
+        self.step_count += 1
+        if self.config.zero_stage:
+            self.deepspeed.step()
+            self.skipped = bool(self.optimizer.overflow)
+            return
+        # DeepSpeed's ZeRO optimizers look at their gradients; without one we do.
+        self.skipped = not all(bool(p.grad.isfinite().all()) for p in self.module.parameters() if p.grad is not None)
+        if self.skipped:
+            self.module.zero_grad()
+            self.deepspeed.micro_steps += 1
+        else:
+            self.deepspeed.step()
 
     def set_learning_rate(self) -> None:
         config = self.optimizer_config
@@ -155,20 +182,63 @@ class Engine:
         """Every process writes its share of weights and optimizer states into `folder`."""
         self.deepspeed.save_checkpoint(
             str(folder),
-            tag="engine",
+            tag=TAG,
             save_latest=False,
             client_state={
                 "step_count": self.step_count,
                 "universal_checkpoint_info": {"universal_checkpoint_version": 0.2},
             },
         )
+        if distributed.is_main():
+            write_json(folder / LAYOUT, self.layout)
 
     def load(self, folder: Path) -> None:
-        """The inverse of `save`, on the same number of processes."""
-        path, state = self.deepspeed.load_checkpoint(str(folder), tag="engine")
+        """The inverse of `save`, on any number of processes and at any ZeRO stage."""
+        if json.loads((folder / LAYOUT).read_text()) == self.layout:
+            self.load_shares(folder, TAG)
+            return
+        with whole_checkpoint(folder / TAG) as whole:
+            self.deepspeed._config.load_universal_checkpoint = True
+            self.load_shares(whole.parent, whole.name)
+            self.deepspeed._config.load_universal_checkpoint = False
+
+    def load_shares(self, folder: Path, tag: str) -> None:
+        path, state = self.deepspeed.load_checkpoint(str(folder), tag=tag)
         if path is None:
             raise UserError(f"DeepSpeed found nothing to load in {folder}")
         self.step_count = state["step_count"]
+
+    @property
+    def layout(self) -> dict[str, int]:
+        """How states are divided; a checkpoint of another layout is made whole before it is loaded."""
+        stage = self.config.zero_stage
+        return {"zero_stage": stage, "world_size": distributed.world_size() if stage else 1}
+
+
+@contextmanager
+def whole_checkpoint(shares: Path) -> Iterator[Path]:
+    """DeepSpeed's universal form of a checkpoint, for as long as it is being loaded."""
+    whole = shares.with_name(f".{shares.name}.universal")
+    if distributed.is_main():
+        convert = [sys.executable, "-m", "deepspeed.checkpoint.ds_to_universal", "--num_extract_workers", "1"]
+        places = ["--num_merge_workers", "1", "--input_folder", str(shares), "--output_folder", str(whole)]
+        shutil.rmtree(whole, ignore_errors=True)
+        done = subprocess.run([*convert, *places], capture_output=True, text=True, check=False)
+        if done.returncode:
+            raise UserError(f"{shares} cannot be divided anew: {done.stderr.strip().splitlines()[-1]}")
+    distributed.barrier()
+    yield whole
+    distributed.barrier()
+    if distributed.is_main():
+        shutil.rmtree(whole)
+        (shares.parent / "latest_universal").unlink()
+
+
+def checkpoint_activations(module: nn.Module) -> None:
+    """Turn diffusers' switch on each model in `module` that has it."""
+    for part in module.modules():
+        if getattr(part, "_supports_gradient_checkpointing", False):
+            part.enable_gradient_checkpointing()
 
 
 def make_optimizer(module: nn.Module, optimizer: OptimizerConfig, config: EngineConfig) -> torch.optim.Optimizer:

@@ -1,4 +1,6 @@
-"""The one exception that means "the user can put this right"."""
+"""The exceptions that end a run in order: mistakes that the user can put right, and requests to stop."""
+
+import signal
 
 
 class UserError(ValueError):
@@ -6,3 +8,18 @@ class UserError(ValueError):
 
     Scripts print it on stderr without a traceback and exit 2 (see `runtime.script`).
     """
+
+
+class SaidByMain(UserError):
+    """The main process's `UserError`, on the others, which need not repeat it."""
+
+
+class Preempted(Exception):
+    """The run was asked to stop, has saved, and continues when its command is given again."""
+
+    def __init__(self, number: int, where: str) -> None:
+        super().__init__(number, where)
+        self.number, self.where = number, where
+
+    def __str__(self) -> str:
+        return f"stopped by {signal.Signals(self.number).name} at {self.where}; the same command continues from there"

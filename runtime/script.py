@@ -2,11 +2,13 @@
 
 import functools
 import logging
+import signal
 import sys
 import warnings
 from collections.abc import Callable
 
-from runtime.errors import UserError
+from runtime import distributed
+from runtime.errors import Preempted, SaidByMain, UserError
 
 NOISY_LOGGERS = ("DeepSpeed", "diffusers", "torch.utils.cpp_extension", "py.warnings")
 
@@ -22,7 +24,7 @@ def quiet_libraries() -> None:
 def script(main: Callable[[list[str]], None]) -> Callable[[list[str] | None], int]:
     """Turn `main(argv)` into an entry point that returns an exit code.
 
-    0 on success, 2 with one line on stderr for a `UserError`, 130 when interrupted. Anything else is a
+    0 on success, 2 with one line on stderr for a `UserError`, 128 + n when stopped by signal n. Anything else is a
     defect of ours and keeps its traceback.
     """
 
@@ -31,12 +33,18 @@ def script(main: Callable[[list[str]], None]) -> Callable[[list[str] | None], in
         quiet_libraries()
         try:
             main(sys.argv[1:] if argv is None else argv)
+        except SaidByMain:
+            return 2
         except UserError as error:
             print(f"error: {' '.join(str(error).split())}", file=sys.stderr)
             return 2
+        except Preempted as stop:
+            if distributed.is_main():
+                print(stop, file=sys.stderr)
+            return 128 + stop.number
         except KeyboardInterrupt:
             print("interrupted", file=sys.stderr)
-            return 130
+            return 128 + signal.SIGINT
         return 0
 
     return entry

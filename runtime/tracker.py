@@ -49,6 +49,11 @@ class Tracker:
             strip = frames[:: max(len(frames) // 8, 1)]
             self.board.add_images(name, strip, step, dataformats="NHWC")
 
+    def histogram(self, step: int, name: str, values: Tensor) -> None:
+        """How `values` are distributed, to TensorBoard."""
+        if self.active:
+            self.board.add_histogram(name, values.float().cpu(), step)
+
     def close(self) -> None:
         if self.active:
             self.board.close()

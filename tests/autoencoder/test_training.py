@@ -35,7 +35,7 @@ def weights(run, kind="raw"):
 def metrics(run):
     """Every logged number but the speed, by step."""
     lines = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
-    return [{name: value for name, value in line.items() if name != "clips_per_second"} for line in lines]
+    return [{name: value for name, value in line.items() if not name.startswith("speed/")} for line in lines]
 
 
 def forget_after(run, step, last):

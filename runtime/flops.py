@@ -1,0 +1,39 @@
+"""FLOPs of a computation, and the rate at which this machine could do them."""
+
+import time
+from collections.abc import Callable
+
+import torch
+from torch.utils.flop_counter import FlopCounterMode
+
+SIDES = {"cpu": 2048, "cuda": 8192}
+REPEATS = 5
+
+
+def count_flops(run: Callable[[], object]) -> int:
+    """FLOPs of the matrix products, convolutions and attentions in `run`; a multiply-add counts as two."""
+    with FlopCounterMode(display=False) as counter:
+        run()
+    return counter.get_total_flops()
+
+
+def matmul_rate(device: torch.device, dtype: torch.dtype) -> float:
+    """FLOP/s of the fastest of a few large square matrix products: the ceiling of everything that is trained here."""
+    n = SIDES[device.type]
+    a = torch.ones(n, n, device=device, dtype=dtype)
+    fastest = min(timed(lambda: a @ a, device) for _ in range(REPEATS + 1))
+    return 2 * n**3 / fastest
+
+
+def timed(run: Callable[[], object], device: torch.device) -> float:
+    """Seconds until `run` is done, on the device too."""
+    synchronize(device)
+    started = time.perf_counter()
+    run()
+    synchronize(device)
+    return time.perf_counter() - started
+
+
+def synchronize(device: torch.device) -> None:
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)
