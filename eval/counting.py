@@ -15,11 +15,6 @@ Build = Callable[[], nn.Module]
 Loss = Callable[[nn.Module], Tensor]
 
 
-@torch.no_grad()
-def count_forward_flops(run: Callable[[], object]) -> int:
-    return count_flops(run)
-
-
 def training_cost(build: Build, loss: Loss) -> dict[str, int | bool]:
     """Parameters of a model, FLOPs and peak bytes of a training step: fields of `eval.cost.Cost`.
 

@@ -9,10 +9,11 @@ from torch import Tensor, nn
 from autoencoder.config import VidTwinConfig
 from autoencoder.model import VidTwin
 from data.latents import TwinLatents
-from eval.counting import count_forward_flops, training_cost
+from eval.counting import training_cost
 from generator.config import DiffusionConfig, DiTConfig
 from generator.diffusion import diffusion_loss, make_objective, make_scheduler
 from generator.dit import DiT
+from runtime.flops import count_flops
 from runtime.random import generator
 
 
@@ -90,11 +91,9 @@ def autoencoder_cost(config: VidTwinConfig, batch: int = 1, name: str = "autoenc
         return (reconstruction - target).abs().mean() + posterior.kl()
 
     with torch.device("meta"):
-        model = build().eval()
+        model = build().eval().requires_grad_(False)
         latents = TwinLatents(*(torch.empty(batch, *shape) for shape in geometry.latents))
-        encode, decode = (
-            count_forward_flops(run) for run in (lambda: model.encode(video()), lambda: model.decode(latents))
-        )
+        encode, decode = (count_flops(run) for run in (lambda: model.encode(video()), lambda: model.decode(latents)))
     return Cost(
         name, batch, encode_flops=encode, decode_flops=decode, **latent_row(geometry), **training_cost(build, loss)
     )
@@ -125,10 +124,8 @@ def generator_cost(
     scheduler.set_timesteps(diffusion.sample_steps)
     count = batch if diffusion.guidance == 1 else 2 * batch
     with torch.device("meta"):
-        model = build().eval()
-        once = count_forward_flops(
-            lambda: model(latents(count), torch.empty(count), torch.zeros(count, dtype=torch.int64))
-        )
+        model = build().eval().requires_grad_(False)
+        once = count_flops(lambda: model(latents(count), torch.empty(count), torch.zeros(count, dtype=torch.int64)))
     layout = model.layout
     row = latent_row(LatentGeometry(video, shapes))
     row["tokens"] = prod(layout.structure_grid) + prod(layout.dynamics_grid)

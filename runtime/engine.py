@@ -84,6 +84,9 @@ class EngineConfig:
     def dtype(self) -> torch.dtype:
         return torch.bfloat16 if self.precision == "bf16" else torch.float32
 
+    def compiles(self, device: torch.device) -> bool:
+        return self.compile == "on" or (self.compile == "auto" and device.type == "cuda")
+
 
 class Engine:
     """A module with its optimizer and learning rate, under ZeRO.
@@ -116,7 +119,7 @@ class Engine:
                 optimizer=make_optimizer(module, optimizer, config),
                 config=deepspeed_config(optimizer, config, micro_batch),
             )
-        if config.compile == "on" or (config.compile == "auto" and self.device.type == "cuda"):
+        if config.compiles(self.device):
             self.deepspeed.compile()
         else:
             torch.compiler.set_stance("force_eager")  # DeepSpeed's Muon would compile itself, for 15 s on a CPU
@@ -193,10 +196,19 @@ class Engine:
             write_json(folder / LAYOUT, self.layout)
 
     def load(self, folder: Path) -> None:
-        """The inverse of `save`, on any number of processes and at any ZeRO stage."""
-        if json.loads((folder / LAYOUT).read_text()) == self.layout:
+        """The inverse of `save`, on any number of processes and at any ZeRO stage above 0.
+
+        Raises `UserError` for Muon's states, and those of stage 0, which DeepSpeed cannot divide anew.
+        """
+        saved = json.loads((folder / LAYOUT).read_text())
+        if saved == self.layout:
             self.load_shares(folder, TAG)
             return
+        if self.optimizer_config.name == "muon" or not (saved["zero_stage"] and self.config.zero_stage):
+            raise UserError(
+                f"{folder} was saved by {saved['world_size']} processes at ZeRO stage {saved['zero_stage']}; states of "
+                "Muon and of stage 0 cannot be divided anew: continue as it was, or in a new run from its weights"
+            )
         with whole_checkpoint(folder / TAG) as whole:
             self.deepspeed._config.load_universal_checkpoint = True
             self.load_shares(whole.parent, whole.name)
@@ -219,19 +231,21 @@ class Engine:
 def whole_checkpoint(shares: Path) -> Iterator[Path]:
     """DeepSpeed's universal form of a checkpoint, for as long as it is being loaded."""
     whole = shares.with_name(f".{shares.name}.universal")
-    if distributed.is_main():
-        convert = [sys.executable, "-m", "deepspeed.checkpoint.ds_to_universal", "--num_extract_workers", "1"]
-        places = ["--num_merge_workers", "1", "--input_folder", str(shares), "--output_folder", str(whole)]
-        shutil.rmtree(whole, ignore_errors=True)
-        done = subprocess.run([*convert, *places], capture_output=True, text=True, check=False)
-        if done.returncode:
-            raise UserError(f"{shares} cannot be divided anew: {done.stderr.strip().splitlines()[-1]}")
-    distributed.barrier()
+    distributed.on_main(lambda: make_universal(shares, whole))
     yield whole
     distributed.barrier()
     if distributed.is_main():
         shutil.rmtree(whole)
         (shares.parent / "latest_universal").unlink()
+
+
+def make_universal(shares: Path, whole: Path) -> None:
+    shutil.rmtree(whole, ignore_errors=True)
+    convert = [sys.executable, "-m", "deepspeed.checkpoint.ds_to_universal", "--num_extract_workers", "1"]
+    places = ["--num_merge_workers", "1", "--input_folder", str(shares), "--output_folder", str(whole)]
+    done = subprocess.run([*convert, *places], capture_output=True, text=True, check=False)
+    if done.returncode:
+        raise UserError(f"{shares} cannot be divided anew: {done.stderr.strip().splitlines()[-1]}")
 
 
 def checkpoint_activations(module: nn.Module) -> None:

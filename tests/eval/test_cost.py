@@ -12,9 +12,10 @@ from torch.distributed._tools.mem_tracker import MemTracker
 from autoencoder.config import VidTwinConfig
 from autoencoder.transformer import Transformer
 from eval.cost import main, scaled
-from eval.counting import count_flops, count_forward_flops, traced_memory
+from eval.counting import traced_memory
 from eval.model_cost import LatentGeometry, generator_cost
 from generator.config import DiffusionConfig, DiTConfig
+from runtime.flops import count_flops
 
 CONFIGS = Path(__file__).parents[2] / "configs"
 
@@ -45,7 +46,7 @@ def test_flops_of_a_block_stack_are_the_formula():
     (t, h, w), d, depth = (4, 6, 6), 32, 3
     with torch.device("meta"):
         stack, x = Transformer((t, h, w), d, depth, 4), torch.empty(2, t, h, w, d)
-        forward = count_forward_flops(lambda: stack(x))
+        forward = count_flops(lambda: stack(x))
         training = count_flops(lambda: stack(x).sum().backward())
     n = 2 * t * h * w
     products = 2 * n * d * d * (2 * (3 + 1) + 2 * 4)  # both attentions' qkv and output, MLP

@@ -1,0 +1,258 @@
+"""How fast a VidTwin runs and trains on this machine, and how near that is to what the machine could do.
+
+`python -m autoencoder.bench configs/stage1/base.yaml --batch-size 1 --output bench.json [--engine.precision fp32 ...]`
+
+Every row is measured in a process of its own, so that its peak memory is its own: the median of a few repeats after a
+warm-up. FLOPs are counted on meta tensors; the matrix rate is measured in the same process.
+"""
+
+import argparse
+import multiprocessing
+import statistics
+import sys
+import tempfile
+from collections.abc import Callable
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import asdict, dataclass, replace
+from itertools import repeat
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from autoencoder.discriminator import PatchDiscriminator
+from autoencoder.flops import training_flops
+from autoencoder.losses import discriminator_loss, generator_loss
+from autoencoder.model import VidTwin
+from autoencoder.perceptual import LPIPS, vgg_path
+from autoencoder.train import Stage1Config, build, training_step
+from runtime import distributed
+from runtime.config import load
+from runtime.errors import UserError
+from runtime.files import write_json
+from runtime.flops import count_flops, matmul_rate, timed
+from runtime.memory import peak_memory
+from runtime.progress import track
+from runtime.random import generator
+from runtime.run import RunFolder
+from runtime.script import quiet_libraries, script
+
+WARM_UP = 2
+
+
+@dataclass(frozen=True)
+class Measurement:
+    """One row: what was run, how long it took, and what that is of what the machine could do.
+
+    Attributes:
+        seconds: median of the repeats, for a batch.
+        flops: of a batch, recomputed activations not counted.
+        matmul_rate: FLOP/s of a large matrix product in the same precision.
+        peak_memory: bytes, of the process on a CPU, of the allocator on a GPU.
+    """
+
+    what: str
+    batch: int
+    seconds: float
+    flops: int
+    matmul_rate: float
+    peak_memory: int
+
+    @property
+    def clips_per_second(self) -> float:
+        return self.batch / self.seconds
+
+    @property
+    def flop_rate(self) -> float:
+        return self.flops / self.seconds
+
+    @property
+    def share(self) -> float:
+        """Of the matrix rate."""
+        return self.flop_rate / self.matmul_rate
+
+
+class Workload:
+    """What can be measured of a configuration, each with the FLOPs of one clip."""
+
+    def __init__(self, config: Stage1Config, batch: int) -> None:
+        self.config, self.batch = config, batch
+        self.device, self.dtype = distributed.device(), config.engine.dtype
+
+    def model(self) -> VidTwin:
+        torch.manual_seed(0)
+        model = VidTwin.from_config_fields(self.config.model)
+        if self.config.engine.checkpoint_activations:
+            model.enable_gradient_checkpointing()
+        model = model.to(self.device, self.dtype)
+        if self.config.engine.compiles(self.device):
+            model.compile()
+        return model
+
+    def pixels(self) -> Tensor:
+        numbers = generator("bench")
+        return torch.randint(256, (self.batch, 3, *self.config.model.video_shape), generator=numbers).byte()
+
+    def video(self) -> Tensor:
+        return (self.pixels().to(self.device) / 127.5 - 1).to(self.dtype)
+
+    def encode(self) -> tuple[Callable, int]:
+        model, video = self.model().eval(), self.video()
+        return inferring(lambda: model.encode(video)), inference_flops(self.config)["encode"]
+
+    def decode(self) -> tuple[Callable, int]:
+        model, video = self.model().eval(), self.video()
+        latents = inferring(lambda: model.encode(video).mode())()
+        return inferring(lambda: model.decode(latents)), inference_flops(self.config)["decode"]
+
+    def forward(self) -> tuple[Callable, int]:
+        model, video = self.model().eval(), self.video()
+        return inferring(lambda: model(video)), sum(inference_flops(self.config).values())
+
+    def forward_backward(self) -> tuple[Callable, int]:
+        """Without loss networks and optimizer."""
+        model, video = self.model().train(), self.video()
+
+        def run() -> None:
+            reconstruction, posterior = model(video)
+            ((reconstruction - video).abs().float().mean() + 1e-3 * posterior.kl().float()).backward()
+            model.zero_grad(set_to_none=True)
+
+        return run, training_flops(self.config.model)
+
+    def training_step(self, adversarial: bool, perceptual: bool) -> tuple[Callable, int]:
+        """As training does it: both optimizers and the average included."""
+        loss = replace(
+            self.config.loss,
+            adversarial=self.config.loss.adversarial or 0.05 if adversarial else 0.0,
+            perceptual=self.config.loss.perceptual or 0.05 if perceptual else 0.0,
+            disc_start=0,
+        )
+        loop = replace(self.config.loop, batch_size=self.batch * self.config.engine.accumulation, save_every=0)
+        config = replace(self.config, loss=loss, loop=loop, init_from="")
+        session, objective = build(config, RunFolder(tempfile.mkdtemp()), ["random"])
+        batch = {"video": self.pixels(), "video_index": torch.zeros(self.batch, dtype=torch.int64), "skipped": []}
+        flops = training_flops(config.model) + loss_flops(config, adversarial, perceptual)
+
+        def run() -> None:
+            training_step(config, session, objective, repeat(batch))
+            session.step += 1
+
+        return run, flops * config.engine.accumulation
+
+
+ROWS: dict[str, Callable[[Workload], tuple[Callable, int]]] = {
+    "encode": Workload.encode,
+    "decode": Workload.decode,
+    "forward": Workload.forward,
+    "forward + backward": Workload.forward_backward,
+    "training step": lambda work: work.training_step(adversarial=False, perceptual=False),
+    "training step + GAN": lambda work: work.training_step(adversarial=True, perceptual=False),
+    "training step + LPIPS + GAN": lambda work: work.training_step(adversarial=True, perceptual=True),
+}
+NEEDS_VGG = "training step + LPIPS + GAN"
+
+
+def inferring(run: Callable) -> Callable:
+    return torch.inference_mode()(run)
+
+
+def inference_flops(config: Stage1Config) -> dict[str, int]:
+    """Of one clip."""
+    with torch.device("meta"):
+        model = VidTwin.from_config_fields(config.model).eval().requires_grad_(False)
+        video = torch.empty(1, 3, *config.model.video_shape)
+        latents = model.encode(video).mode()
+        return {
+            "encode": count_flops(lambda: model.encode(video)),
+            "decode": count_flops(lambda: model.decode(latents)),
+        }
+
+
+def loss_flops(config: Stage1Config, adversarial: bool, perceptual: bool) -> int:
+    """Of one clip through the loss networks, as `Objective` runs them."""
+    network = LPIPS() if perceptual else None
+    with torch.device("meta"):
+        real = torch.empty(1, 3, *config.model.video_shape)
+        fake = real.clone().requires_grad_()
+        discriminator = PatchDiscriminator()
+
+        def run() -> None:
+            if network is not None:
+                network.to("meta")(fake, real).sum().backward()
+            if adversarial:
+                generator_loss(*discriminator.requires_grad_(False)(fake)).backward()
+                discriminator_loss(*discriminator.requires_grad_(True)(real, fake.detach())).backward()
+
+        return count_flops(run)
+
+
+def measure(what: str, config: Stage1Config, batch: int, repeats: int) -> Measurement:
+    """One row, in this process."""
+    quiet_libraries()
+    with distributed.processes():
+        work = Workload(config, batch)
+        run, flops = ROWS[what](work)
+        for _ in range(WARM_UP):
+            run()
+        seconds = statistics.median(timed(run, work.device) for _ in range(repeats))
+        memory = peak_memory(work.device)
+        return Measurement(what, batch, seconds, batch * flops, matmul_rate(work.device, work.dtype), memory)
+
+
+def measure_apart(what: str, config: Stage1Config, batch: int, repeats: int) -> Measurement:
+    """One row, in a process of its own."""
+    with ProcessPoolExecutor(1, mp_context=multiprocessing.get_context("spawn")) as process:
+        return process.submit(measure, what, config, batch, repeats).result()
+
+
+def print_table(rows: list[Measurement], title: str) -> None:
+    from rich.console import Console
+    from rich.table import Table
+
+    table = Table("", title=title)
+    for heading in ("seconds", "clips/s", "TFLOP", "TFLOP/s", "of matmul rate", "peak memory"):
+        table.add_column(heading, justify="right")
+    for row in rows:
+        table.add_row(
+            row.what,
+            f"{row.seconds:.3g}",
+            f"{row.clips_per_second:.3g}",
+            f"{row.flops / 1e12:.3g}",
+            f"{row.flop_rate / 1e12:.3g}",
+            f"{row.share:.0%}",
+            f"{row.peak_memory / 1e9:.2f} GB",
+        )
+    Console().print(table)
+
+
+@script
+def main(argv: list[str]) -> None:
+    parser = argparse.ArgumentParser(
+        description="Measure encoding, decoding and training of a VidTwin on this machine.",
+        epilog="Any setting of the configuration can be overridden, such as --engine.precision fp32.",
+    )
+    parser.add_argument("config", type=Path, help="YAML file of stage one")
+    parser.add_argument("--batch-size", type=int, default=1, help="clips in a forward pass (default 1)")
+    parser.add_argument("--repeats", type=int, default=3, help="after two to warm up (default 3)")
+    parser.add_argument("--rows", nargs="+", choices=ROWS, metavar="ROW", help=f"some of: {', '.join(ROWS)}")
+    parser.add_argument("--output", type=Path, help="JSON file to write")
+    args, overrides = parser.parse_known_args(argv)
+    if args.batch_size < 1 or args.repeats < 1:
+        raise UserError("--batch-size and --repeats must be positive")
+    config = load(Stage1Config, args.config, overrides)
+    chosen = list(args.rows or ROWS)
+    if NEEDS_VGG in chosen and not vgg_path().is_file():
+        chosen.remove(NEEDS_VGG)
+        print(f"left out: {NEEDS_VGG}, which needs {vgg_path()}", file=sys.stderr)
+    measured = (measure_apart(what, config, args.batch_size, args.repeats) for what in chosen)
+    rows = list(track(measured, len(chosen), "measuring", "rows"))
+    print_table(rows, f"{args.config.stem}, {config.engine.precision}, batch {args.batch_size}")
+    if args.output:
+        args.output.parent.mkdir(parents=True, exist_ok=True)
+        derived = ("clips_per_second", "flop_rate", "share")
+        write_json(args.output, [asdict(row) | {name: getattr(row, name) for name in derived} for row in rows])
+
+
+if __name__ == "__main__":
+    sys.exit(main())
