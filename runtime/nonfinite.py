@@ -41,7 +41,7 @@ class NonFiniteWatch:
                 self.examine(f"the output of {name}", tensor)
 
     def examine(self, name: str, tensor: Tensor) -> None:
-        if len(self.found) < NAMED and name not in self.found and not bool(tensor.isfinite().all()):
+        if len(self.found) < NAMED and name not in self.found and not bool(tensor.detach().isfinite().all()):
             self.found.append(name)
 
     @property
