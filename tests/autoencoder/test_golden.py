@@ -41,7 +41,7 @@ def test_every_golden_tensor_is_reproduced(golden):
     latents = posterior.mode()
     dynamics_x, dynamics_y = latents.dynamics.chunk(2, dim=-1)
     assert_close(z, tensors["z"])
-    assert_close(model.extract_structure.qformer(rearrange(z, "b d t h w -> (b h w) t d")), tensors["qformer"])
+    assert_close(model.extract_structure.summary.qformer(rearrange(z, "b d t h w -> (b h w) t d")), tensors["qformer"])
     assert_close(rearrange(latents.structure, "b d q h w -> b q h w d"), tensors["structure"])
     assert_close(dynamics_x, tensors["dynamics_x"])
     assert_close(dynamics_y, tensors["dynamics_y"])
