@@ -98,9 +98,15 @@ def release_name(name: str) -> str:
 def to_release(model: VidTwin) -> dict[str, Tensor]:
     """The model's tensors under the released checkpoint's names and in its shapes.
 
-    Raises `UserError` for a grid that is not square, for which the release has no format.
+    Raises `UserError` for an ablation and for a grid that is not square, which the release has no format for.
     """
-    _, h, w = model.typed_config.grid
+    config = model.typed_config
+    for part, released in (("structure", "qformer"), ("dynamics", "averages")):
+        if (found := getattr(config, part)) != released:
+            raise UserError(
+                f"the released format knows {part} {released} only, not {part} {found}; save it with diffusers"
+            )
+    _, h, w = config.grid
     if h != w:
         raise UserError(f"the released format knows square grids only, this model's is {h}x{w}; save it with diffusers")
     return {release_name(name): tensor for name, tensor in model.state_dict().items()}
