@@ -1,14 +1,18 @@
 """A VidTwin that begins with trained weights, also with those of another clip length or size.
 
 Weights that know nothing of the geometry are copied. The maps that do, from queries to frames and from shrunk axes
-to whole ones, are interpolated. The fixed position tables stay the model's own.
+to whole ones, are stretched: places of the grid are interpolated, hidden units, which have no neighbours, repeated.
+The fixed position tables stay the model's own.
 """
 
+import re
+from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
 
 import torch
 import torch.nn.functional as F
+from einops import einsum
 from torch import Tensor
 
 from autoencoder.config import VidTwinConfig
@@ -20,14 +24,14 @@ from runtime.weights import load_model
 MAY_DIFFER = {"frames", "height", "width", "dropout"}
 BOUND_TO_A_GRID = {"structure": {"conv_mlp", "wide_qformer"}, "dynamics": {"spatial_qformer"}}
 POSITIONS = (".space_positions", ".time_positions")
-INTERPOLATED = ("expand_structure.queries_to_frames.", "expand_dynamics.lengthen.")
+Resampling = Callable[[int, int], Tensor]
 
 
 def warm_start(model: VidTwin, source: str | Path) -> list[str]:
     """Give `model` the weights in `source`: a diffusers folder, or a released `.ckpt` or `.safetensors`.
 
-    On the same grid of patches every tensor is copied exactly. Returns a line for each map that was interpolated
-    or left out. Raises `UserError` when the two differ in anything but frames, height, width and dropout, or when
+    On the same grid of patches every tensor is copied exactly. Returns a line for each map that was stretched or
+    left out. Raises `UserError` when the two differ in anything but frames, height, width and dropout, or when
     an ablation ties the weights to their grid.
     """
     trained = read_source(Path(source), model.typed_config.num_heads)
@@ -72,20 +76,45 @@ def fitted(trained: dict[str, Tensor], own: dict[str, Tensor]) -> tuple[dict[str
             continue
         # A square grid has one map for both axes.
         found = trained[name if name in trained else name.replace("lengthen.1.", "lengthen.0.")]
-        weights[name] = interpolate(found, tensor.shape) if name.startswith(INTERPOLATED) else found
+        weights[name] = found if found.shape == tensor.shape else stretch(found, tensor.shape, *axes_of(name))
         if found.shape != tensor.shape and name.endswith("weight"):
             old, new = ("x".join(map(str, shape)) for shape in (found.shape, tensor.shape))
-            lines.append(f"{name.removesuffix('.weight')}: interpolated from {old} to {new}")
+            lines.append(f"{name.removesuffix('.weight')}: stretched from {old} to {new}")
     if trained.keys() - own.keys():
         lines.append("expand_dynamics.lengthen.1: left out, a square grid has one map for both axes")
     return weights, lines
 
 
-def interpolate(tensor: Tensor, shape: torch.Size) -> Tensor:
-    """A bias `out` or a weight `out in ...` resampled linearly along every axis; the same where the shape is.
+def axes_of(name: str) -> tuple[Resampling, Resampling]:
+    """How the outputs and the inputs of a map that knows the geometry change their number."""
+    return next(axes for pattern, axes in STRETCHED.items() if re.match(pattern, name))
 
-    A weight over twice as many inputs is half as large, so that the answer to a constant input stays.
+
+def stretch(tensor: Tensor, shape: torch.Size, outputs: Resampling, inputs: Resampling) -> Tensor:
+    """A bias `out` or a weight `out in ...` with other numbers of outputs and inputs.
+
+    The inputs that stand for a former one share its weight, so that the answer to a constant stays.
     """
-    mode = ("linear", "bilinear", "trilinear")[tensor.ndim - 1]
-    resampled = F.interpolate(tensor[None, None], tuple(shape), mode=mode)[0, 0]
-    return resampled if tensor.ndim == 1 else resampled * (tensor.shape[1] / shape[1])
+    tensor = einsum(outputs(len(tensor), shape[0]), tensor, "new old, old ... -> new ...")
+    if tensor.ndim == 1:
+        return tensor
+    shares = inputs(tensor.shape[1], shape[1])
+    shares = (shares / shares.sum(0)).nan_to_num()  # fewer inputs may leave one without a heir
+    return einsum(tensor, shares, "out old ..., new old -> out new ...")
+
+
+def interpolated(old: int, new: int) -> Tensor:
+    """`new old`: each of `new` places as a mean of its neighbours among `old`, over the same length."""
+    return F.interpolate(torch.eye(old)[None], new, mode="linear")[0].T
+
+
+def repeated(old: int, new: int) -> Tensor:
+    """`new old`: each of `new` units is one of `old`, all of them in turn equally often as far as they go."""
+    return torch.eye(old)[torch.arange(new) * old // new]
+
+
+STRETCHED = {
+    r"expand_structure\.queries_to_frames\.": (interpolated, repeated),
+    r"expand_dynamics\.lengthen\.\d\.0\.": (repeated, interpolated),
+    r"expand_dynamics\.lengthen\.\d\.2\.": (interpolated, repeated),
+}

@@ -4,11 +4,12 @@ from pathlib import Path
 
 import pytest
 import torch
+import torch.nn.functional as F
 from safetensors.torch import load_file
 
 from autoencoder.model import VidTwin
 from autoencoder.release import from_release
-from autoencoder.warm_start import interpolate, warm_start
+from autoencoder.warm_start import interpolated, repeated, stretch, warm_start
 from runtime.errors import UserError
 from runtime.weights import save_model, weights_hash
 
@@ -62,16 +63,16 @@ def test_a_released_checkpoint_is_copied_exactly():
 @pytest.mark.parametrize(
     ("before", "after", "expected"),
     [
-        ({}, {"frames": 8}, ["expand_structure.queries_to_frames: interpolated from 4x3x1 to 8x3x1"]),
+        ({}, {"frames": 8}, ["expand_structure.queries_to_frames: stretched from 4x3x1 to 8x3x1"]),
         (
             {},
             {"height": 64, "width": 64},
-            [f"{LENGTHEN}.0.0: interpolated from 4x2 to 8x4", f"{LENGTHEN}.0.2: interpolated from 4x4 to 8x8"],
+            [f"{LENGTHEN}.0.0: stretched from 4x2 to 8x4", f"{LENGTHEN}.0.2: stretched from 4x4 to 8x8"],
         ),
         (
             {},
             {"width": 48},
-            [f"{LENGTHEN}.0.0: interpolated from 4x2 to 6x3", f"{LENGTHEN}.0.2: interpolated from 4x4 to 6x6"],
+            [f"{LENGTHEN}.0.0: stretched from 4x2 to 6x3", f"{LENGTHEN}.0.2: stretched from 4x4 to 6x6"],
         ),
         ({"height": 48}, {}, [f"{LENGTHEN}.1: left out, a square grid has one map for both axes"]),
         ({"dynamics": "none"}, {"dynamics": "none", "height": 48, "width": 48}, []),
@@ -101,24 +102,41 @@ def test_a_shared_map_serves_both_axes_of_a_grid_that_is_not_square(save):
     assert wide[0].weight.shape == (8, 4)
 
 
-def test_interpolation_to_the_same_shape_is_the_identity():
+@pytest.mark.parametrize(("outputs", "inputs"), [(interpolated, repeated), (repeated, interpolated)])
+def test_to_the_same_shape_is_the_identity(outputs, inputs):
     for shape in ((7,), (7, 4), (7, 4, 1)):
         tensor = torch.randn(shape)
-        assert torch.equal(interpolate(tensor, tensor.shape), tensor)
+        assert torch.equal(stretch(tensor, tensor.shape, outputs, inputs), tensor)
 
 
-@pytest.mark.parametrize("shape", [(14, 8), (5, 3)])
-def test_a_constant_map_answers_a_constant_as_before(shape):
-    weight = interpolate(torch.full((7, 4), 0.5), torch.Size(shape))
-    torch.testing.assert_close(weight, torch.full(shape, 0.5 * 4 / shape[1]))
-    torch.testing.assert_close(weight @ torch.ones(shape[1]), torch.full((shape[0],), 2.0))
-    assert torch.equal(interpolate(torch.full((7,), 3.0), torch.Size(shape[:1])), torch.full(shape[:1], 3.0))
+@pytest.mark.parametrize("shape", [(14, 8), (9, 5)])
+@pytest.mark.parametrize("inputs", [interpolated, repeated])
+def test_a_map_answers_a_constant_as_before(shape, inputs):
+    weight, bias = torch.randn(7, 4), torch.full((7,), 3.0)
+    larger = stretch(weight, torch.Size(shape), repeated, inputs)
+    torch.testing.assert_close(larger.sum(1), weight.sum(1)[torch.arange(shape[0]) * 7 // shape[0]])
+    constant = stretch(torch.full((7, 4), 0.5), torch.Size(shape), interpolated, inputs).sum(1)
+    torch.testing.assert_close(constant, torch.full(shape[:1], 2.0))
+    torch.testing.assert_close(stretch(bias, torch.Size(shape[:1]), interpolated, inputs), torch.full(shape[:1], 3.0))
+
+
+def test_more_hidden_units_compute_the_same():
+    """Two layers with ReLU between them, from 4 to 10 hidden units."""
+    first, bias, second = torch.randn(4, 3), torch.randn(4), torch.randn(5, 4)
+    wider = (
+        stretch(first, torch.Size((10, 3)), repeated, interpolated),
+        stretch(bias, torch.Size((10,)), repeated, interpolated),
+        stretch(second, torch.Size((5, 10)), interpolated, repeated),
+    )
+    x = torch.randn(6, 3)
+    expected, answer = (F.linear(F.relu(F.linear(x, a, b)), c) for a, b, c in ((first, bias, second), wider))
+    torch.testing.assert_close(answer, expected)
 
 
 def test_a_ramp_stays_a_ramp_between_its_ends():
     """A bias that rises with the frame rises half as fast over twice as many frames."""
-    stretched = interpolate(torch.arange(8.0), torch.Size((16,)))
-    torch.testing.assert_close(stretched[1:-1], (torch.arange(1, 15) + 0.5) / 2 - 0.5)
+    longer = stretch(torch.arange(8.0), torch.Size((16,)), interpolated, repeated)
+    torch.testing.assert_close(longer[1:-1], (torch.arange(1, 15) + 0.5) / 2 - 0.5)
 
 
 @pytest.mark.parametrize(
