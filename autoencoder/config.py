@@ -1,8 +1,12 @@
 """The geometry and sizes of a VidTwin, as typed fields beside the model they configure."""
 
 from dataclasses import dataclass
+from typing import Literal
 
 from runtime.errors import UserError
+
+Structure = Literal["qformer", "conv_mlp", "wide_qformer"]
+Dynamics = Literal["averages", "spatial_qformer", "none"]
 
 
 @dataclass(frozen=True)
@@ -39,6 +43,10 @@ class VidTwinConfig:
     """M: how often every frame is halved before it is averaged."""
     dropout: float = 0.1
     """Inside the Q-Former, while training."""
+    structure: Structure = "qformer"
+    """How time is summarised; all but `qformer` are ablations, see `autoencoder.ablations`."""
+    dynamics: Dynamics = "averages"
+    """How a frame's movement is summarised; all but `averages` are ablations, `none` leaves structure alone."""
 
     def __post_init__(self) -> None:
         for name, pixels, patch in zip(("frames", "height", "width"), self.video_shape, self.patch, strict=True):
@@ -77,9 +85,10 @@ class VidTwinConfig:
 
     @property
     def dynamics_shape(self) -> tuple[int, int, int]:
-        """`d_D t (w_D + h_D)`."""
+        """`d_D t (w_D + h_D)`; d_D is 0 where there is no dynamics latent."""
         t, h, w = self.grid
-        return self.dynamics_channels, t, halved(w, self.dynamics_halvings) + halved(h, self.dynamics_halvings)
+        channels = 0 if self.dynamics == "none" else self.dynamics_channels
+        return channels, t, halved(w, self.dynamics_halvings) + halved(h, self.dynamics_halvings)
 
 
 def halved(size: int, times: int) -> int:

@@ -9,8 +9,8 @@ from diffusers.models.modeling_utils import ModelMixin
 from einops import rearrange
 from torch import Tensor, nn
 
-from autoencoder.config import VidTwinConfig
-from autoencoder.dynamics import DynamicsExpander, DynamicsExtractor
+from autoencoder.ablations import DYNAMICS_EXPANDERS, DYNAMICS_EXTRACTORS, STRUCTURE_SUMMARIES
+from autoencoder.config import Dynamics, Structure, VidTwinConfig
 from autoencoder.posterior import TwinPosterior
 from autoencoder.structure import StructureExpander, StructureExtractor
 from autoencoder.transformer import Patchify, Transformer, Unpatchify
@@ -87,15 +87,17 @@ class VidTwin(ModelMixin, ConfigMixin):
         dynamics_channels: int = 8,
         dynamics_halvings: int = 1,
         dropout: float = 0.1,
+        structure: Structure = "qformer",
+        dynamics: Dynamics = "averages",
     ) -> None:
         super().__init__()
         self.register_to_config(patch=tuple(patch))
         config = self.typed_config
         self.encoder = Encoder(config)
-        self.extract_structure = StructureExtractor(config)
-        self.extract_dynamics = DynamicsExtractor(config)
+        self.extract_structure = StructureExtractor(config, STRUCTURE_SUMMARIES[config.structure](config))
+        self.extract_dynamics = DYNAMICS_EXTRACTORS[config.dynamics](config)
         self.expand_structure = StructureExpander(config)
-        self.expand_dynamics = DynamicsExpander(config)
+        self.expand_dynamics = DYNAMICS_EXPANDERS[config.dynamics](config)
         self.decoder = Decoder(config)
         self.unused = Unused(config.patch, config.dim)
         self.apply(initialise)

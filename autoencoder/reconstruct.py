@@ -1,12 +1,15 @@
-"""Run a video of any length through a VidTwin and write what comes out.
+"""Run videos of any length through a VidTwin and write what comes out.
 
 `python autoencoder/reconstruct.py --weights runs/demo/weights/ema VIDEO` writes original, reconstruction, structure
-only and dynamics only side by side; with `--structure-from A --dynamics-from B` the cross-reenactment of a pair.
+only and dynamics only side by side; a folder in place of VIDEO does so for every video in it, and where it stopped
+the same command goes on; `--structure-from A --dynamics-from B` is the cross-reenactment of a pair.
 """
 
 import argparse
+import json
 import sys
-from collections.abc import Iterator
+from collections import Counter
+from collections.abc import Iterator, Sequence
 from itertools import islice
 from pathlib import Path
 
@@ -17,13 +20,17 @@ from torch import Tensor
 from autoencoder.model import VidTwin
 from autoencoder.panels import PANELS, four_panels
 from autoencoder.windows import windows
+from data.folder import SUFFIXES, find_videos
 from data.latents import TwinLatents
-from data.video import VideoInfo, fit, has_audio, probe, stream_frames, to_float, to_uint8, write_video
+from data.video import BadVideo, VideoInfo, fit, has_audio, probe, stream_frames, to_float, to_uint8, write_video
 from runtime import distributed
 from runtime.errors import UserError
+from runtime.files import write_json
 from runtime.progress import track
 from runtime.script import script
-from runtime.weights import load_model
+from runtime.weights import load_model, weights_hash
+
+MARK = "weights.json"
 
 
 def model_windows(model: VidTwin, path: Path, limit: int | None = None) -> Iterator[tuple[Tensor, slice]]:
@@ -61,6 +68,61 @@ def write_panels(model: VidTwin, path: Path, out: Path) -> None:
     print(f"{out}: {', '.join(PANELS)}; {info.frames} frames at {info.fps:g} fps")
 
 
+def write_all_panels(model: VidTwin, folder: Path, out: Path) -> None:
+    """The panels of every video below `folder`, at the same place below `out`; files that stand there are kept.
+
+    A video that cannot be read is named and left out. Raises `UserError` when none can be, when there is none, or
+    when `out` holds what other weights made.
+    """
+    names = videos_outside(folder, out)
+    claim(out, model)
+    places = {name: out / place for name, place in mirrored(names).items()}
+    missing = [name for name in names if not places[name].exists()]
+    bad = 0
+    for name in missing:
+        places[name].parent.mkdir(parents=True, exist_ok=True)
+        try:
+            write_panels(model, folder / name, places[name])
+        except BadVideo as error:
+            print(f"{error}; left out", file=sys.stderr)
+            bad += 1
+    if bad == len(names):
+        raise UserError(f"none of the {bad} videos in {folder} can be read")
+    print(f"{out}: {len(missing) - bad} written, {len(names) - len(missing)} already there, {bad} bad")
+
+
+def videos_outside(folder: Path, out: Path) -> list[str]:
+    """All videos below `folder` but those below `out`, which may stand inside it."""
+    home, place = folder.resolve(), out.resolve()
+    if place == home:
+        raise UserError(f"--out {out} is the folder of the videos themselves; choose another place")
+    inside = place.is_relative_to(home)
+    names = [name for name in find_videos(home) if not (inside and (home / name).is_relative_to(place))]
+    if not names:
+        raise UserError(f"{folder} holds no videos ({', '.join(sorted(SUFFIXES))})")
+    return names
+
+
+def claim(out: Path, model: VidTwin) -> None:
+    """Mark `out` as this model's, so that a later run with other weights does not take its files for finished."""
+    if out.exists() and not out.is_dir():
+        raise UserError(f"--out {out} is a file; a folder of videos needs a folder to write to")
+    mark, weights = out / MARK, {"weights": weights_hash(model)}
+    if mark.exists() and json.loads(mark.read_text()) != weights:
+        raise UserError(f"{out} holds reconstructions by other weights; remove it or choose another --out")
+    out.mkdir(parents=True, exist_ok=True)
+    write_json(mark, weights)
+
+
+def mirrored(names: Sequence[str]) -> dict[str, Path]:
+    """Where each video's panels go: its name with `.mp4` for its suffix, or behind it where two would be one."""
+    stems = Counter(Path(name).with_suffix("") for name in names)
+    return {
+        name: path.with_suffix(".mp4") if stems[path.with_suffix("")] == 1 else path.with_name(f"{path.name}.mp4")
+        for name, path in ((name, Path(name)) for name in names)
+    }
+
+
 def write_reenactment(model: VidTwin, structure_from: Path, dynamics_from: Path, out: Path) -> None:
     infos = [describe(path) for path in (structure_from, dynamics_from)]
     shorter = min(info.frames for info in infos)
@@ -78,21 +140,26 @@ def describe(path: Path) -> VideoInfo:
 @script
 def main(argv: list[str]) -> None:
     parser = argparse.ArgumentParser(
-        description="Reconstruct a video, or join the structure of one with the dynamics of another."
+        description="Reconstruct videos, or join the structure of one with the dynamics of another."
     )
-    parser.add_argument("video", nargs="?", type=Path)
+    parser.add_argument("video", nargs="?", type=Path, help="a video, or a folder of them")
     parser.add_argument("--weights", required=True, help="an autoencoder's folder, such as runs/demo/weights/ema")
     parser.add_argument("--structure-from", type=Path, metavar="A")
     parser.add_argument("--dynamics-from", type=Path, metavar="B")
     parser.add_argument(
-        "--out", type=Path, help="the mp4 to write (default: <video>-vidtwin.mp4 in the working folder)"
+        "--out",
+        type=Path,
+        help="the mp4 to write (default: <video>-vidtwin.mp4 in the working folder), "
+        "or for a folder the folder (default: <folder>-vidtwin)",
     )
     args = parser.parse_args(argv)
     donors = args.structure_from, args.dynamics_from
     if bool(args.video) == any(donors) or any(donors) != all(donors):
-        raise UserError("give either one VIDEO, or both --structure-from A and --dynamics-from B")
+        raise UserError("give either one VIDEO or folder, or both --structure-from A and --dynamics-from B")
     model = load_model(VidTwin, args.weights).to(distributed.device())
-    if args.video:
+    if args.video and args.video.is_dir():
+        write_all_panels(model, args.video, args.out or Path(f"{args.video.resolve().name}-vidtwin"))
+    elif args.video:
         write_panels(model, args.video, args.out or Path(f"{args.video.stem}-vidtwin.mp4"))
     else:
         write_reenactment(model, *donors, args.out or Path(f"{donors[0].stem}-{donors[1].stem}-vidtwin.mp4"))

@@ -1,6 +1,7 @@
 """The authors' released checkpoint <-> our VidTwin, tensor by tensor.
 
-`python -m autoencoder.release CKPT OUT` converts a released `.ckpt` or `.safetensors` to a diffusers folder.
+`python -m autoencoder.release SOURCE TARGET` converts a released `.ckpt` or `.safetensors` to a diffusers folder, and
+a diffusers folder to a released `.ckpt` or `.safetensors`.
 """
 
 import argparse
@@ -17,9 +18,12 @@ from torch import Tensor
 from autoencoder.config import VidTwinConfig
 from autoencoder.model import VidTwin
 from runtime.errors import UserError
+from runtime.files import save_tensors
 from runtime.script import script
+from runtime.weights import load_model, save_model
 
 LOSS_PREFIX = "loss."
+CHECKPOINT_SUFFIXES = (".safetensors", ".ckpt")
 
 # Our name on the left, the release's on the right; `#` stands for a number that both share.
 NAMES = {
@@ -37,9 +41,9 @@ NAMES = {
     "unused.encoder_head_bias": "encoder.final_layer.linear.bias",
     "unused.decoder_patch_weight": "decoder.x_embedder.proj.weight",
     "unused.decoder_patch_bias": "decoder.x_embedder.proj.bias",
-    "extract_structure.qformer.queries": "temporal_qformer.query_embeds",
-    "extract_structure.qformer.norm": "temporal_qformer.qformer.layernorm",
-    "extract_structure.qformer.layers.#": "temporal_qformer.qformer.encoder.layer.#",
+    "extract_structure.summary.qformer.queries": "temporal_qformer.query_embeds",
+    "extract_structure.summary.qformer.norm": "temporal_qformer.qformer.layernorm",
+    "extract_structure.summary.qformer.layers.#": "temporal_qformer.qformer.encoder.layer.#",
     "extract_structure.conv_in": "conv_in",
     "extract_structure.halvings.#": "content_downsample_blocks.#",
     "extract_structure.conv_out": "bottle_down",
@@ -98,9 +102,15 @@ def release_name(name: str) -> str:
 def to_release(model: VidTwin) -> dict[str, Tensor]:
     """The model's tensors under the released checkpoint's names and in its shapes.
 
-    Raises `UserError` for a grid that is not square, for which the release has no format.
+    Raises `UserError` for an ablation and for a grid that is not square, which the release has no format for.
     """
-    _, h, w = model.typed_config.grid
+    config = model.typed_config
+    for part, released in (("structure", "qformer"), ("dynamics", "averages")):
+        if (found := getattr(config, part)) != released:
+            raise UserError(
+                f"the released format knows {part} {released} only, not {part} {found}; save it with diffusers"
+            )
+    _, h, w = config.grid
     if h != w:
         raise UserError(f"the released format knows square grids only, this model's is {h}x{w}; save it with diffusers")
     return {release_name(name): tensor for name, tensor in model.state_dict().items()}
@@ -190,16 +200,48 @@ def read_checkpoint(path: Path) -> dict[str, Tensor]:
     return content.get("state_dict", content)
 
 
+def write_checkpoint(path: Path, tensors: Mapping[str, Tensor]) -> None:
+    """A `.safetensors` file, or a `.ckpt` as Lightning's with the tensors under `state_dict`."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    if path.suffix == ".safetensors":
+        save_tensors(path, dict(tensors))
+        return
+    partial = path.with_name(f".{path.name}.partial")
+    torch.save({"state_dict": dict(tensors)}, partial)
+    partial.replace(path)
+
+
+def import_release(checkpoint: Path, folder: Path, num_heads: int) -> VidTwin:
+    model = from_release(read_checkpoint(checkpoint), num_heads)
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    save_model(model, folder)
+    return model
+
+
+def export_release(folder: Path, checkpoint: Path) -> VidTwin:
+    if checkpoint.suffix not in CHECKPOINT_SUFFIXES:
+        raise UserError(f"{checkpoint} must end in {' or '.join(CHECKPOINT_SUFFIXES)}")
+    model = load_model(VidTwin, folder)
+    write_checkpoint(checkpoint, to_release(model))
+    return model
+
+
 @script
 def main(argv: list[str]) -> None:
-    parser = argparse.ArgumentParser(description="Convert a released VidTwin checkpoint to a diffusers folder.")
-    parser.add_argument("checkpoint", type=Path, help="released .ckpt or .safetensors")
-    parser.add_argument("out", type=Path, help="folder to write config.json and safetensors into")
-    parser.add_argument("--num-heads", type=int, default=12, help="attention heads (default 12, as released)")
+    parser = argparse.ArgumentParser(
+        description="Convert a released VidTwin checkpoint to a diffusers folder, or a diffusers folder to one."
+    )
+    parser.add_argument("source", type=Path, help="released .ckpt or .safetensors, or a folder with config.json")
+    parser.add_argument("target", type=Path, help="folder to write, or .ckpt or .safetensors where SOURCE is a folder")
+    parser.add_argument(
+        "--num-heads", type=int, default=12, help="attention heads of a released checkpoint (default 12, as released)"
+    )
     args = parser.parse_args(argv)
-    model = from_release(read_checkpoint(args.checkpoint), args.num_heads)
-    model.save_pretrained(args.out)
-    print(f"{args.out}: {sum(p.numel() for p in model.parameters()) / 1e6:.1f} M parameters, {model.typed_config}")
+    if args.source.is_dir():
+        model = export_release(args.source, args.target)
+    else:
+        model = import_release(args.source, args.target, args.num_heads)
+    print(f"{args.target}: {sum(p.numel() for p in model.parameters()) / 1e6:.1f} M parameters, {model.typed_config}")
 
 
 if __name__ == "__main__":

@@ -8,8 +8,8 @@ from autoencoder.config import VidTwinConfig
 from autoencoder.qformer import QFormer
 
 
-class StructureExtractor(nn.Module):
-    """F_S: a Q-Former over each position's frames, then convolutions over each query's map."""
+class TemporalQFormer(nn.Module):
+    """The paper's summary of time: the same queries read the frames of each position."""
 
     def __init__(self, config: VidTwinConfig) -> None:
         super().__init__()
@@ -22,6 +22,20 @@ class StructureExtractor(nn.Module):
             config.qformer_hidden,
             config.dropout,
         )
+
+    def forward(self, z: Tensor) -> Tensor:
+        """`b d t h w` to one map for each query, `(b q) c h w` with c = `query_dim`."""
+        b, _, _, h, w = z.shape
+        queries = self.qformer(rearrange(z, "b d t h w -> (b h w) t d"))
+        return rearrange(queries, "(b h w) q c -> (b q) c h w", b=b, h=h, w=w)
+
+
+class StructureExtractor(nn.Module):
+    """F_S: a summary of time, such as `TemporalQFormer`, then convolutions over each query's map."""
+
+    def __init__(self, config: VidTwinConfig, summary: nn.Module) -> None:
+        super().__init__()
+        self.summary = summary
         dims = [config.structure_conv_dim * 2**i for i in range(config.structure_halvings + 1)]
         self.conv_in = nn.Conv2d(config.query_dim, dims[0], 3, padding=1)
         self.halvings = nn.ModuleList(nn.Conv2d(d, 2 * d, 3, stride=2, padding=1) for d in dims[:-1])
@@ -29,12 +43,10 @@ class StructureExtractor(nn.Module):
 
     def forward(self, z: Tensor) -> tuple[Tensor, Tensor]:
         """`b d t h w` to mean and log-variance, each `b d_S n_q h_S w_S`."""
-        b, _, _, h, w = z.shape
-        queries = self.qformer(rearrange(z, "b d t h w -> (b h w) t d"))
-        maps = self.conv_in(rearrange(queries, "(b h w) q d -> (b q) d h w", b=b, h=h, w=w))
+        maps = self.conv_in(self.summary(z))
         for halve in self.halvings:
             maps = F.relu(halve(maps))
-        parameters = rearrange(self.conv_out(maps), "(b q) d h w -> b d q h w", b=b)
+        parameters = rearrange(self.conv_out(maps), "(b q) d h w -> b d q h w", b=len(z))
         mean, logvar = parameters.chunk(2, dim=1)
         return mean, logvar
 

@@ -1,5 +1,7 @@
 """Every YAML file loads, survives a round trip, and describes a model that can be built."""
 
+from dataclasses import replace
+from math import prod
 from pathlib import Path
 
 import pytest
@@ -12,15 +14,33 @@ from runtime.config import dump, load
 
 CONFIGS = Path(__file__).parents[1] / "configs"
 CLASSES = {"stage1": Stage1Config, "stage2": Stage2Config}
-FILES = sorted(file for stage in CLASSES for file in (CONFIGS / stage).glob("*.yaml"))
+FILES = sorted(file for stage in CLASSES for file in (CONFIGS / stage).rglob("*.yaml"))
 
 
-@pytest.mark.parametrize("file", FILES, ids=lambda file: f"{file.parent.name}/{file.stem}")
+@pytest.mark.parametrize("file", FILES, ids=lambda file: str(file.relative_to(CONFIGS).with_suffix("")))
 def test_configuration_loads_and_round_trips(file, tmp_path):
-    config_class = CLASSES[file.parent.name]
+    config_class = CLASSES[file.relative_to(CONFIGS).parts[0]]
     config = load(config_class, file)
     (tmp_path / "dumped.yaml").write_text(dump(config))
     assert load(config_class, tmp_path / "dumped.yaml") == config
+
+
+@pytest.mark.parametrize(
+    ("name", "changes", "percent"),
+    [
+        ("setting2", {"dynamics_channels": 16, "dynamics_halvings": 2}, 0.2152),
+        ("setting3", {"num_queries": 12}, 0.1721),
+        ("ablations/one_latent", {"structure_channels": 6, "dynamics": "none"}, 0.1953),
+        ("ablations/spatial_qformer", {"dynamics": "spatial_qformer"}, 0.2046),
+        ("ablations/conv_mlp", {"structure": "conv_mlp"}, 0.2046),
+        ("ablations/wide_qformer", {"structure": "wide_qformer"}, 0.2046),
+    ],
+)
+def test_variants_are_base_but_for_the_named_fields(name, changes, percent):
+    base, variant = (load(Stage1Config, CONFIGS / f"stage1/{each}.yaml") for each in ("base", name))
+    assert variant == replace(base, model=replace(base.model, **changes))
+    latents = (variant.model.structure_shape, variant.model.dynamics_shape)
+    assert 100 * sum(map(prod, latents)) / (3 * 16 * 224 * 224) == pytest.approx(percent, abs=5e-5)
 
 
 @pytest.mark.parametrize(

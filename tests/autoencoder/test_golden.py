@@ -10,7 +10,7 @@ from einops import rearrange
 from safetensors.torch import load_file
 
 from autoencoder.model import VidTwin
-from autoencoder.release import from_release, main, to_release
+from autoencoder.release import from_release, main, read_checkpoint, to_release
 from runtime.errors import UserError
 
 FIXTURES = Path(__file__).parents[1] / "fixtures"
@@ -41,7 +41,7 @@ def test_every_golden_tensor_is_reproduced(golden):
     latents = posterior.mode()
     dynamics_x, dynamics_y = latents.dynamics.chunk(2, dim=-1)
     assert_close(z, tensors["z"])
-    assert_close(model.extract_structure.qformer(rearrange(z, "b d t h w -> (b h w) t d")), tensors["qformer"])
+    assert_close(model.extract_structure.summary.qformer(rearrange(z, "b d t h w -> (b h w) t d")), tensors["qformer"])
     assert_close(rearrange(latents.structure, "b d q h w -> b q h w d"), tensors["structure"])
     assert_close(dynamics_x, tensors["dynamics_x"])
     assert_close(dynamics_y, tensors["dynamics_y"])
@@ -105,3 +105,32 @@ def test_conversion_writes_a_diffusers_folder(tmp_path, capsys):
     (tmp_path / "vidtwin.ckpt").write_bytes(b"not a checkpoint")
     assert main([str(tmp_path / "vidtwin.ckpt"), str(tmp_path / "out")]) == 2
     assert len(capsys.readouterr().err.splitlines()) == 1
+
+
+@pytest.mark.parametrize("suffix", [".ckpt", ".safetensors"])
+def test_there_and_back_by_command_is_bit_exact(suffix, tmp_path):
+    folder, exported = tmp_path / "folder", tmp_path / "exported" / f"vidtwin{suffix}"
+    assert main([str(FIXTURES / "tiny.weights.safetensors"), str(folder), "--num-heads", "4"]) == 0
+    assert main([str(folder), str(exported)]) == 0
+    weights, again = load_file(FIXTURES / "tiny.weights.safetensors"), read_checkpoint(exported)
+    assert again.keys() == weights.keys()
+    assert all(torch.equal(again[name], weights[name]) for name in weights)
+    assert [file.name for file in exported.parent.iterdir()] == [exported.name]
+
+
+def test_what_cannot_be_exported_is_one_line(tmp_path, capsys):
+    fields = {"frames": 2, "patch": (1, 4, 4), "dim": 16, "num_heads": 2, "encoder_depth": 1, "decoder_depth": 1}
+    for name, changes in (("wide", {"width": 16}), ("ablation", {"width": 8, "dynamics": "none"})):
+        VidTwin(height=8, **fields | changes).save_pretrained(tmp_path / name)
+    (tmp_path / "empty").mkdir()
+    target = tmp_path / "out.safetensors"
+    for source, out, said in (
+        ("wide", target, "square"),
+        ("ablation", target, "dynamics none"),
+        ("empty", target, "no config.json"),
+        ("ablation", tmp_path / "out.bin", "must end in .safetensors or .ckpt"),
+    ):
+        assert main([str(tmp_path / source), str(out)]) == 2
+        (line,) = capsys.readouterr().err.splitlines()
+        assert said in line
+    assert not list(tmp_path.glob("*out*"))

@@ -1,6 +1,7 @@
 """Whole videos through a model of a few frames: every frame once, at the right rate; bad calls in one line."""
 
 import shutil
+import weakref
 
 import pytest
 import torch
@@ -19,6 +20,21 @@ def test_windows_hold_every_frame_exactly_once(count):
         assert (window.diff() >= 0).all()
         kept += window[new].tolist()
     assert kept == list(range(count))
+
+
+def test_no_more_than_a_window_of_frames_is_held():
+    """However long the video: it is read one window ahead of what is written, and what was read is let go."""
+    alive = weakref.WeakSet()
+
+    def endless():
+        while True:
+            frame = torch.zeros(2, 2, 3)
+            alive.add(frame)
+            yield frame
+            del frame
+
+    counts = [len(alive) for _, _ in zip(range(20), windows(endless(), 4), strict=False)]
+    assert max(counts) <= 5
 
 
 @pytest.fixture
@@ -68,3 +84,65 @@ def test_wrong_calls_are_one_line(stage1_run, videos, capsys):
         assert len(capsys.readouterr().err.strip().splitlines()) == 1
     assert not (videos / "x.mp4").exists()
     shutil.rmtree(videos)
+
+
+@pytest.fixture
+def folder(videos):
+    """Four videos in two levels, two of them of one stem, and one file that is none."""
+    home = videos / "home"
+    (home / "deep").mkdir(parents=True)
+    shutil.copy(videos / "long.mp4", home / "deep" / "long.mkv")
+    for name in ("short.mp4", "short.avi", "deep/short.mov"):
+        shutil.copy(videos / "short.mp4", home / name)
+    (home / "text.mp4").write_text("no video")
+    return home
+
+
+WRITTEN = {"deep/long.mp4": 11, "deep/short.mp4": 3, "short.avi.mp4": 3, "short.mp4.mp4": 3}
+
+
+def written(out):
+    return {path.relative_to(out).as_posix(): probe(path).frames for path in out.rglob("*.mp4")}
+
+
+def test_a_folder_is_mirrored_and_bad_files_are_named(stage1_run, folder, capsys):
+    call = ["--weights", str(stage1_run / "weights/ema"), str(folder), "--out", str(folder.parent / "out")]
+    assert main(call) == 0
+    said = capsys.readouterr()
+    assert written(folder.parent / "out") == WRITTEN
+    assert [line for line in said.err.splitlines() if "text.mp4" in line and "left out" in line]
+    assert said.out.splitlines()[-1].endswith("out: 4 written, 0 already there, 1 bad")
+
+
+def test_a_second_run_goes_on_where_the_first_stopped(stage1_run, folder, capsys, monkeypatch):
+    """Also where the default place lies inside the folder: what was written is not taken for a video to do."""
+    monkeypatch.chdir(folder)
+    call, out = ["--weights", str(stage1_run / "weights/ema"), "."], folder / "home-vidtwin"
+    assert main(call) == 0
+    times = {path: path.stat().st_mtime_ns for path in out.rglob("*.mp4")}
+    (out / "deep/long.mp4").unlink()
+    assert main(call) == 0
+    assert capsys.readouterr().out.splitlines()[-1] == "home-vidtwin: 1 written, 3 already there, 1 bad"
+    assert written(out) == WRITTEN
+    changed = {path for path in times if path.stat().st_mtime_ns != times[path]}
+    assert changed == {out / "deep/long.mp4"}
+
+
+def test_a_folder_without_a_readable_video_or_of_other_weights_is_one_line(stage1_run, folder, capsys):
+    (folder.parent / "empty").mkdir()
+    (folder.parent / "bad").mkdir()
+    shutil.copy(folder / "text.mp4", folder.parent / "bad")
+    out = folder.parent / "out"
+    out.mkdir()
+    (out / "weights.json").write_text('{"weights": "other"}')
+    weights = ["--weights", str(stage1_run / "weights/ema")]
+    for place, to, said in (
+        ("empty", "new", "holds no videos"),
+        ("bad", "new", "none of the 1 videos"),
+        ("home", "home", "the folder of the videos themselves"),
+        ("home", "out", "by other weights"),
+        ("home", "long.mp4", "is a file"),
+    ):
+        assert main([*weights, str(folder.parent / place), "--out", str(folder.parent / to)]) == 2
+        assert said in capsys.readouterr().err.splitlines()[-1]
+    assert not written(out)
