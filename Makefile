@@ -22,7 +22,7 @@ SETUP   := .venv/.complete
 LAUNCH  := $(if $(filter 1,$(GPUS)),$(VENV)/python -m,$(VENV)/python -m torch.distributed.run --nproc-per-node $(GPUS) -m --)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-full lint stage1 stage2 sample eval clean
+.PHONY: help setup demo test test-full lint stage1 stage2 sample eval bench clean
 
 help: ## this list
 	@grep -hE '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -84,6 +84,9 @@ sample: $(SETUP) ## generate videos with a run's generator
 eval: $(SETUP) ## PSNR, SSIM and LPIPS of a run's reconstructions
 	@$(VENV)/python -m eval.reconstruction --weights runs/$(RUN)/weights/ema $(ROOT) \
 	  --output runs/$(RUN)/reconstruction.json $(ARGS)
+
+bench: $(SETUP) ## clips/s, FLOP/s and memory of encoding, decoding and training (default: base)
+	@$(VENV)/python -m autoencoder.bench $(or $(CONFIG),configs/stage1/base.yaml) --output runs/bench.json $(ARGS)
 
 clean: ## remove runs, the built-in data set and what tools left (not .venv)
 	@rm -rf runs datasets .pytest_cache .ruff_cache .import_linter_cache .hypothesis *.egg-info build

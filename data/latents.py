@@ -8,6 +8,7 @@ changes a byte.
 import json
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
+from math import prod
 from pathlib import Path
 from typing import NamedTuple
 
@@ -134,7 +135,7 @@ class RunningStatistics:
             mean, variance = tensors[f"{latent}_mean"].double(), tensors[f"{latent}_logvar"].double().exp()
             moments = torch.stack([reduce(each, "n d ... -> d", "sum") for each in (mean, mean.square(), variance)])
             self.sums[latent] = self.sums.get(latent, 0) + moments
-            self.counts[latent] = self.counts.get(latent, 0) + mean.numel() // mean.shape[1]
+            self.counts[latent] = self.counts.get(latent, 0) + len(mean) * prod(mean.shape[2:])
 
     def result(self) -> dict[str, dict[str, list[float]]]:
         """For each latent: `mean`, `std` of the posterior means, `std_sample` with E[σ²] added."""

@@ -90,6 +90,8 @@ def open_cache(config: Stage2Config) -> tuple[LatentCache, VidTwin]:
     cache = LatentCache(config.cache)
     if not cache.classes:
         raise UserError(f"{config.cache} has no labels: stage two needs a data set with classes, such as UCF-101")
+    if 0 in cache.dynamics_shape:
+        raise UserError(f"{config.cache} has no dynamics latent: stage two models both; choose another autoencoder")
     autoencoder = load_model(VidTwin, config.autoencoder)
     cache.require_autoencoder(weights_hash(autoencoder))
     cache.verify()

@@ -1,6 +1,7 @@
 """What several tests need: two threads, a small built-in data set, tiny configurations, one process group."""
 
 import os
+import socket
 import subprocess
 import sys
 
@@ -87,6 +88,12 @@ def stage2_run(tmp_path_factory, stage1_run, configs):
     return run
 
 
+def clean_environment() -> dict[str, str]:
+    """Nothing of this process's rank."""
+    own = ("RANK", "WORLD_SIZE", "LOCAL_RANK", "MASTER_ADDR", "MASTER_PORT")
+    return {**{k: v for k, v in os.environ.items() if k not in own}, "OMP_NUM_THREADS": "1"}
+
+
 @pytest.fixture(scope="session")
 def launch(tmp_path_factory):
     """Run a module of the project in `ranks` processes from a folder that is not the project's."""
@@ -94,17 +101,44 @@ def launch(tmp_path_factory):
     def run(module: str, *arguments: str, ranks: int = 1, env: dict[str, str] | None = None):
         launcher = ["-m", "torch.distributed.run", "--nproc-per-node", str(ranks)] if ranks > 1 else []
         called = ["-m", *(["--"] if ranks > 1 else []), module, *arguments]
-        inherited = {
-            k: v for k, v in os.environ.items() if k not in ("RANK", "WORLD_SIZE", "LOCAL_RANK", "MASTER_PORT")
-        }
         return subprocess.run(
             [sys.executable, *launcher, *called],
             cwd=tmp_path_factory.mktemp("elsewhere"),
-            env={**inherited, "OMP_NUM_THREADS": "1", **(env or {})},
+            env=clean_environment() | (env or {}),
             capture_output=True,
             text=True,
             timeout=300,
             check=False,
         )
+
+    return run
+
+
+@pytest.fixture(scope="session")
+def nodes(tmp_path_factory):
+    """Run a module on two nodes of one process each: two launchers that meet on the loopback interface."""
+
+    def run(module: str, *arguments: str):
+        with socket.socket() as free:
+            free.bind(("127.0.0.1", 0))
+            port = free.getsockname()[1]
+        launcher = ["-m", "torch.distributed.run", "--nnodes", "2", "--nproc-per-node", "1"]
+        launcher += ["--master-addr", "127.0.0.1", "--master-port", str(port)]
+        started = [
+            subprocess.Popen(
+                [sys.executable, *launcher, "--node-rank", str(node), "-m", "--", module, *arguments],
+                cwd=tmp_path_factory.mktemp("elsewhere"),
+                env=clean_environment(),
+                stdout=subprocess.PIPE,
+                stderr=subprocess.PIPE,
+                text=True,
+            )
+            for node in range(2)
+        ]
+        said = [process.communicate(timeout=300) for process in started]
+        return [
+            subprocess.CompletedProcess(process.args, process.returncode, *streams)
+            for process, streams in zip(started, said, strict=True)
+        ]
 
     return run

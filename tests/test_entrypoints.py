@@ -13,6 +13,7 @@ SCRIPTS = (
     "autoencoder/cache.py",
     "autoencoder/reconstruct.py",
     "autoencoder/release.py",
+    "autoencoder/bench.py",
     "generator/train.py",
     "generator/sample.py",
     "eval/fvd.py",
@@ -49,5 +50,5 @@ def test_make_lists_its_targets(tmp_path):
     listed = subprocess.run(
         ["make", "-C", ROOT, "help"], capture_output=True, text=True, check=True, env={**os.environ}
     )
-    for target in ("setup", "demo", "test", "stage1", "stage2", "sample", "eval", "lint", "clean"):
+    for target in ("setup", "demo", "test", "stage1", "stage2", "sample", "eval", "bench", "lint", "clean"):
         assert f"{target} " in listed.stdout

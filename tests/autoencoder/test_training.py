@@ -83,19 +83,81 @@ def test_zero_stages_agree(processes, configure, tmp_path):
             torch.testing.assert_close(trained[stage][name], value, rtol=0, atol=2e-5, msg=f"stage {stage}: {name}")
 
 
-def test_two_processes_equal_one(processes, configure, launch, configs, builtin_set, tmp_path):
-    train(configure("one", *DETERMINISTIC, "--loop.validate_every", "3"))
-    arguments = ["--config", str(configs / "stage1.yaml"), "--data.root", str(builtin_set), *DETERMINISTIC]
+def assert_close(one, other):
+    ours, theirs = (without_key_biases(weights(run)) for run in (one, other))
+    for name, value in ours.items():
+        torch.testing.assert_close(theirs[name], value, rtol=0, atol=1e-5, msg=name)
+
+
+def test_two_processes_equal_one_and_one_continues_what_two_began(processes, configure, launch, configs, tmp_path):
+    config = configure("one", *DETERMINISTIC, "--loop.validate_every", "3")
+    train(config)
+    arguments = ["--config", str(configs / "stage1.yaml"), "--data.root", config.data.root, *DETERMINISTIC]
     arguments += ["--loop.validate_every", "3"]
     done = launch("autoencoder.train", *arguments, "--run", str(tmp_path / "two"), ranks=2)
     assert done.returncode == 0, done.stderr
-    one, two = (without_key_biases(weights(tmp_path / name)) for name in ("one", "two"))
-    for name, value in one.items():
-        torch.testing.assert_close(two[name], value, rtol=0, atol=1e-5, msg=name)
+    assert_close(tmp_path / "one", tmp_path / "two")
     for a, b in zip(metrics(tmp_path / "one"), metrics(tmp_path / "two"), strict=True):
         assert a.keys() == b.keys()
         for name in a.keys() & {"loss", "validation/psnr"}:
             assert a[name] == pytest.approx(b[name], rel=1e-4)
+    forget_after(tmp_path / "two", 3, last=6)
+    train(configure("two", *DETERMINISTIC, "--loop.validate_every", "3"))
+    assert_close(tmp_path / "one", tmp_path / "two")
+
+
+def test_two_nodes_equal_one_process(processes, configure, configs, nodes, tmp_path):
+    config = configure("one", *DETERMINISTIC)
+    train(config)
+    arguments = ["--config", str(configs / "stage1.yaml"), "--data.root", config.data.root, *DETERMINISTIC]
+    for done in nodes("autoencoder.train", *arguments, "--run", str(tmp_path / "two")):
+        assert done.returncode == 0, done.stderr
+    assert_close(tmp_path / "one", tmp_path / "two")
+
+
+def test_a_run_continues_at_another_zero_stage(processes, configure, tmp_path):
+    train(configure("whole", *GAN))
+    train(configure("run", *GAN))
+    forget_after(tmp_path / "run", 3, last=6)
+    train(configure("run", *GAN, "--engine.zero_stage", "3"))
+    ours, theirs = (without_key_biases(weights(tmp_path / name)) for name in ("run", "whole"))
+    for name, value in theirs.items():
+        torch.testing.assert_close(ours[name], value, rtol=0, atol=2e-5, msg=name)
+
+
+@pytest.mark.parametrize("settings", [["--engine.zero_stage", "0"], ["--optimizer.name", "muon"]])
+def test_states_of_muon_and_of_stage_0_are_not_divided_anew(processes, configure, settings):
+    train(configure("run", *settings, "--loop.steps", "1"))
+    with pytest.raises(UserError, match="cannot be divided anew"):
+        train(configure("run", *settings, "--engine.zero_stage", "2", "--loop.steps", "2"))
+
+
+@pytest.mark.full
+def test_offloaded_states_agree(processes, configure, tmp_path):
+    """DeepSpeed builds its Adam for CPUs at the first use, which takes a minute."""
+    for name, offload in (("kept", "false"), ("offloaded", "true")):
+        train(configure(name, "--engine.zero_stage", "2", "--engine.offload", offload, "--loop.steps", "4"))
+    ours, theirs = (without_key_biases(weights(tmp_path / name)) for name in ("kept", "offloaded"))
+    for name, value in ours.items():
+        torch.testing.assert_close(theirs[name], value, rtol=0, atol=2e-5, msg=name)
+
+
+def test_fine_tuning_begins_with_the_weights_it_is_given(processes, configure, stage1_run, tmp_path, capsys):
+    longer = ["--init_from", str(stage1_run / "weights/ema"), "--model.frames", "8", "--loop.steps", "1"]
+    train(configure("longer", *longer, "--optimizer.lr", "1e-12"))
+    assert "queries_to_frames: stretched from" in capsys.readouterr().out
+    before, after = weights(stage1_run, "ema"), weights(tmp_path / "longer")
+    unchanged = "encoder.transformer.blocks.0.space.qkv.weight"
+    torch.testing.assert_close(after[unchanged], before[unchanged], rtol=0, atol=1e-6)
+
+
+def test_the_best_checkpoint_is_the_best_validation(processes, configure, tmp_path):
+    train(configure("run", "--loop.validate_every", "1", "--loop.save_every", "0", "--loop.keep", "1"))
+    checkpoints = tmp_path / "run" / "checkpoints"
+    psnrs = {line["step"]: line["validation/psnr"] for line in metrics(tmp_path / "run") if "validation/psnr" in line}
+    best = (checkpoints / "best").read_text().strip()
+    assert best == f"step_{max(psnrs, key=psnrs.get):08}"
+    assert {place.name for place in checkpoints.glob("step_*")} == {best, "step_00000006"}
 
 
 def test_bf16_moves_weights_and_average(processes, configure, tmp_path):
