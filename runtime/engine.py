@@ -196,18 +196,20 @@ class Engine:
             write_json(folder / LAYOUT, self.layout)
 
     def load(self, folder: Path) -> None:
-        """The inverse of `save`, on any number of processes and at any ZeRO stage above 0.
+        """The inverse of `save`, also on another number of processes, and from ZeRO stage 1 to 2 and back.
 
-        Raises `UserError` for Muon's states, and those of stage 0, which DeepSpeed cannot divide anew.
+        Raises `UserError` where DeepSpeed cannot divide the states anew: Muon's, and those of stage 0 or 3 at another.
         """
         saved = json.loads((folder / LAYOUT).read_text())
         if saved == self.layout:
             self.load_shares(folder, TAG)
             return
-        if self.optimizer_config.name == "muon" or not (saved["zero_stage"] and self.config.zero_stage):
+        stages = {saved["zero_stage"], self.config.zero_stage}
+        if self.optimizer_config.name == "muon" or not (len(stages) == 1 or stages == {1, 2}):
             raise UserError(
                 f"{folder} was saved by {saved['world_size']} processes at ZeRO stage {saved['zero_stage']}; states of "
-                "Muon and of stage 0 cannot be divided anew: continue as it was, or in a new run from its weights"
+                "Muon, or of stages 0 and 3 at another stage, cannot be divided anew: continue as it was, or begin "
+                "a new run from its weights"
             )
         with whole_checkpoint(folder / TAG) as whole:
             self.deepspeed._config.load_universal_checkpoint = True
