@@ -72,7 +72,7 @@ def test_any_frames_are_those_of_a_sequential_decode(tmp_path, name, codec, b_fr
     encode(path, codec, b_frames, options)
     expected, info = decode(path), probe(path)
     assert (info.frames, info.fps, info.width, info.height) == (FRAMES, 25, WIDTH, HEIGHT)
-    assert info.seekable == seekable
+    assert ("decord" in info.seekable_by) == seekable
     draw = random.Random(0)
     requests = [draw.choices(range(FRAMES), k=draw.choice([1, 2, 4, 8])) for _ in range(12)]  # unsorted, with repeats
     requests += [list(range(start, start + 16)) for start in (0, 11, 24)]
@@ -134,7 +134,7 @@ def test_damaged_avi_keeps_the_frames_it_still_has(tmp_path, b_frames):
     for name in ("cut.avi", "scratched.avi"):
         info = probe(tmp_path / name)
         frames = decode_all(info)
-        assert not info.seekable
+        assert info.problem or verify(info).problem
         assert FRAMES // 4 < len(frames) <= info.frames < FRAMES
         assert torch.equal(frames[:6], decode(whole)[:6])
         last = len(frames) - 1
