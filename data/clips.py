@@ -26,6 +26,26 @@ def skipped_files(batch: dict[str, list[str]]) -> set[str]:
     return {name for names in batch["skipped"] for name in names.split(SEPARATOR) if name}
 
 
+def choose_window(
+    info: VideoInfo, frames: int, fps: float, numbers: torch.Generator | None
+) -> tuple[Tensor, float, bool]:
+    """The frames that a clip takes of a video (`t`), the time of the first, and whether to flip.
+
+    `numbers` draw start and flip; without them it is the window in the middle, unflipped.
+    """
+    times = torch.arange(frames) * info.fps / fps
+    room = max(info.frames - 1 - times[-1].item(), 0.0)
+    start = room / 2 if numbers is None else torch.rand((), generator=numbers).item() * room
+    flip = numbers is not None and torch.rand((), generator=numbers).item() < 0.5
+    return (start + times).round().long().clamp(max=info.frames - 1), start, flip
+
+
+def as_clip(frames: Tensor, flip: bool) -> Tensor:
+    """`t h w c` to `c t h w`, flipped left to right or not, in one copy: numpy flips by a view."""
+    pixels = frames.numpy()[:, :, ::-1] if flip else frames.numpy()
+    return torch.from_numpy(np.ascontiguousarray(pixels.transpose(3, 0, 1, 2)))
+
+
 class UnreadableFile(UserError):
     """A bad file where none may be.
 
@@ -81,23 +101,14 @@ class ClipDataset(Dataset):
         raise UserError("no video of the data set can be read any more; is its disk still there?")
 
     def window(self, epoch: int, i: int) -> tuple[Tensor, float, bool]:
-        """The frames of video i that its clip in an epoch takes (`t`), the time of the first, and whether to flip."""
-        numbers = generator("clip", self.seed, epoch, i)
-        available, fps = self.index.videos[i].frames, self.index.videos[i].fps
-        times = torch.arange(self.frames) * fps / self.fps
-        room = max(available - 1 - times[-1].item(), 0.0)
-        start = torch.rand((), generator=numbers).item() * room if self.train else room / 2
-        flip = self.train and torch.rand((), generator=numbers).item() < 0.5
-        return (start + times).round().long().clamp(max=available - 1), start, flip
+        """`choose_window` for the clip of video i in an epoch."""
+        numbers = generator("clip", self.seed, epoch, i) if self.train else None
+        return choose_window(self.index.videos[i], self.frames, self.fps, numbers)
 
     def _clip(self, epoch: int, i: int) -> dict[str, Tensor | int]:
         indices, start, flip = self.window(epoch, i)
-        frames = self._frames(i, indices).numpy()
-        if flip:
-            frames = frames[:, :, ::-1]
         return {
-            # numpy flips by a view, so flip and change of layout are one copy.
-            "video": torch.from_numpy(np.ascontiguousarray(frames.transpose(3, 0, 1, 2))),
+            "video": as_clip(self._frames(i, indices), flip),
             "label": self.index.labels[i],
             "video_index": i,
             "first_frame": round(start),
