@@ -16,6 +16,7 @@ from queue import SimpleQueue
 
 from data.probe import BadVideo, VideoInfo, probe, verify
 
+READY = "ready\n"
 LEAST_TIME, TIME_PER_MEGABYTE = 30.0, 1.0  # seconds; decoding takes a tenth of this on a slow core
 
 
@@ -104,7 +105,7 @@ def from_json(path: Path, fields: dict[str, object]) -> VideoInfo:
 
 
 def _start() -> subprocess.Popen[str]:
-    return subprocess.Popen(
+    process = subprocess.Popen(
         [sys.executable, "-P", "-m", "data.inspector"],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
@@ -113,6 +114,9 @@ def _start() -> subprocess.Popen[str]:
         env={**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))},
         start_new_session=True,  # an interrupt is for the run, which then ends it
     )
+    if process.stdout.readline() != READY:  # else every file would seem to crash it
+        raise RuntimeError(f"{' '.join(process.args)} does not start")
+    return process
 
 
 def _answer(path: Path) -> dict[str, object]:
@@ -123,5 +127,6 @@ def _answer(path: Path) -> dict[str, object]:
 
 
 if __name__ == "__main__":
+    print(READY, end="", flush=True)
     for line in sys.stdin:
         print(json.dumps(_answer(Path(json.loads(line)))), flush=True)

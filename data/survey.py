@@ -14,6 +14,8 @@ from runtime.progress import Progress
 
 VERSION = f"1, av {av.__version__}"  # of the findings: of their form, and of the decoder that made them
 
+QUIET = 3.0  # seconds without a line of progress: a handful of videos needs none
+
 
 def survey(root: Path, names: Sequence[str], cache: Path | None = None) -> list[VideoInfo | BadVideo]:
     """What each file below `root` holds, or why it cannot be read, in the order of `names`.
@@ -37,9 +39,10 @@ def survey(root: Path, names: Sequence[str], cache: Path | None = None) -> list[
 
 
 def _inspect(paths: Sequence[Path]) -> list[VideoInfo | BadVideo]:
-    progress, found = Progress("indexing", len(paths), "videos", show=distributed.is_main()), []
+    progress, found = Progress("indexing", len(paths), "videos"), []
     for each in inspect_all(paths):
         found.append(each)
+        progress.show = distributed.is_main() and progress.elapsed > QUIET
         progress.advance()
     return found
 

@@ -115,6 +115,7 @@ def test_a_file_without_end_is_given_up_and_a_crash_is_survived(tmp_path, whole,
     os.mkfifo(tmp_path / "endless.avi")
     (tmp_path / "whole.avi").write_bytes(whole[0])
     one = Inspector()
+    assert isinstance(one.inspect(tmp_path / "whole.avi"), VideoInfo)
     threading.Timer(0.5, one.kill).start()
     found = one.inspect(tmp_path / "endless.avi")
     assert isinstance(found, Unfinished)
