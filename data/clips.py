@@ -3,12 +3,14 @@
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 
+import numpy as np
 import psutil
 import torch
-from einops import rearrange
 from torch import Tensor
 from torch.utils.data import Dataset
 
+from data.backends import Backend
+from data.config import OnBadFile
 from data.index import VideoIndex
 from data.video import BadVideo, VideoInfo, decode_all, read_frames
 from runtime.errors import UserError
@@ -24,6 +26,36 @@ def skipped_files(batch: dict[str, list[str]]) -> set[str]:
     return {name for names in batch["skipped"] for name in names.split(SEPARATOR) if name}
 
 
+def choose_window(
+    info: VideoInfo, frames: int, fps: float, numbers: torch.Generator | None
+) -> tuple[Tensor, float, bool]:
+    """The frames that a clip takes of a video (`t`), the time of the first, and whether to flip.
+
+    `numbers` draw start and flip; without them it is the window in the middle, unflipped.
+    """
+    times = torch.arange(frames) * info.fps / fps
+    room = max(info.frames - 1 - times[-1].item(), 0.0)
+    start = room / 2 if numbers is None else torch.rand((), generator=numbers).item() * room
+    flip = numbers is not None and torch.rand((), generator=numbers).item() < 0.5
+    return (start + times).round().long().clamp(max=info.frames - 1), start, flip
+
+
+def as_clip(frames: Tensor, flip: bool) -> Tensor:
+    """`t h w c` to `c t h w`, flipped left to right or not, in one copy: numpy flips by a view."""
+    pixels = frames.numpy()[:, :, ::-1] if flip else frames.numpy()
+    return torch.from_numpy(np.ascontiguousarray(pixels.transpose(3, 0, 1, 2)))
+
+
+class UnreadableFile(UserError):
+    """A bad file where none may be.
+
+    A `DataLoader` rebuilds a worker's exception from its whole traceback; the message is the last line.
+    """
+
+    def __init__(self, message: str) -> None:
+        super().__init__(message.rstrip().splitlines()[-1].removeprefix(f"{__name__}.{type(self).__name__}: "))
+
+
 class ClipDataset(Dataset):
     """One clip for each (epoch, video): frame k is the video's frame nearest to `start + k · video_fps / fps`.
 
@@ -31,14 +63,25 @@ class ClipDataset(Dataset):
     is taken, unflipped. A video slower than `fps` repeats frames; one too short for a clip repeats its last.
 
     An item is a dict: `video` uint8 `c t h w`, `label`, `video_index`, `first_frame`, and `skipped`, the names of
-    files that turned out bad and gave way to the next good one (empty when none did).
+    files that turned out bad and gave way to the next good one (empty when none did); with `on_bad_file="error"`
+    such a file raises `UnreadableFile` instead.
     """
 
     def __init__(
-        self, index: VideoIndex, frames: int, fps: float, size: tuple[int, int], seed: int, train: bool, in_memory: bool
+        self,
+        index: VideoIndex,
+        frames: int,
+        fps: float,
+        size: tuple[int, int],
+        seed: int,
+        train: bool,
+        in_memory: bool,
+        on_bad_file: OnBadFile = "skip",
+        backend: Backend | None = None,
     ) -> None:
         self.index, self.frames, self.fps, self.size = index, frames, fps, size
         self.seed, self.train, self.in_memory = seed, train, in_memory
+        self.on_bad_file, self.backend = on_bad_file, backend
         self.stored = self._decode_into_memory() if in_memory else None
 
     def __len__(self) -> int:
@@ -51,21 +94,21 @@ class ClipDataset(Dataset):
             i = (first_choice + offset) % len(self)
             try:
                 return {**self._clip(epoch, i), "skipped": SEPARATOR.join(skipped)}
-            except BadVideo:
+            except BadVideo as error:
+                if self.on_bad_file == "error":
+                    raise UnreadableFile(f"{error}; it could be read when it was indexed") from error
                 skipped.append(self.index.names[i])
         raise UserError("no video of the data set can be read any more; is its disk still there?")
 
+    def window(self, epoch: int, i: int) -> tuple[Tensor, float, bool]:
+        """`choose_window` for the clip of video i in an epoch."""
+        numbers = generator("clip", self.seed, epoch, i) if self.train else None
+        return choose_window(self.index.videos[i], self.frames, self.fps, numbers)
+
     def _clip(self, epoch: int, i: int) -> dict[str, Tensor | int]:
-        numbers = generator("clip", self.seed, epoch, i)
-        available, fps = self.index.videos[i].frames, self.index.videos[i].fps
-        times = torch.arange(self.frames) * fps / self.fps
-        room = max(available - 1 - times[-1].item(), 0.0)
-        start = torch.rand((), generator=numbers).item() * room if self.train else room / 2
-        frames = self._frames(i, (start + times).round().long().clamp(max=available - 1))
-        if self.train and torch.rand((), generator=numbers) < 0.5:
-            frames = frames.flip(2)
+        indices, start, flip = self.window(epoch, i)
         return {
-            "video": rearrange(frames, "t h w c -> c t h w").contiguous(),
+            "video": as_clip(self._frames(i, indices), flip),
             "label": self.index.labels[i],
             "video_index": i,
             "first_frame": round(start),
@@ -74,7 +117,7 @@ class ClipDataset(Dataset):
     def _frames(self, i: int, indices: Tensor) -> Tensor:
         info = self.index.videos[i]
         if self.stored is None:
-            return read_frames(info, indices.tolist(), self.size)
+            return read_frames(info, indices.tolist(), self.size, self.backend)
         if isinstance(self.stored[i], BadVideo):
             raise self.stored[i]
         if indices[-1] >= len(self.stored[i]):

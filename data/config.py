@@ -1,6 +1,9 @@
 """Which videos a run reads, and how."""
 
 from dataclasses import dataclass
+from typing import Literal
+
+OnBadFile = Literal["skip", "error"]
 
 
 @dataclass(frozen=True)
@@ -12,11 +15,15 @@ class DataConfig:
         fold: which of UCF-101's three official splits.
         fps: rate at which a clip's frames are taken (the paper: 8).
         in_memory: keep all decoded, resized videos in memory as uint8.
+        on_bad_file: leave files that cannot be read out, or end the run with the first.
         workers: decoding processes for each training process; 0 decodes in the training process itself.
+        prefetch: batches that each of them holds ready.
     """
 
     root: str = "datasets/builtin"
     fold: int = 1
     fps: float = 8.0
     in_memory: bool = False
+    on_bad_file: OnBadFile = "skip"
     workers: int = 4
+    prefetch: int = 2

@@ -1,11 +1,13 @@
-"""Any folder of videos, unlabelled."""
+"""Any folder of videos, labelled by its sub-folders where every video lies in one."""
 
+from collections.abc import Sequence
 from pathlib import Path
 
 from runtime.errors import UserError
 
 SUFFIXES = {".avi", ".mp4", ".mkv", ".webm", ".mov", ".m4v"}
 HELD_OUT_EVERY = 10
+UNLABELLED = -1
 
 
 def find_videos(root: Path) -> list[str]:
@@ -14,15 +16,21 @@ def find_videos(root: Path) -> list[str]:
     return sorted(path.relative_to(root).as_posix() for path in files if not path.name.startswith("."))
 
 
-def read_split(root: Path, split: str) -> list[str]:
-    """Every tenth video is held out for `test`, beginning with the first; a single one serves both splits.
+def read_split(root: Path, split: str) -> tuple[list[str], list[int], list[str]]:
+    """Files, labels and class names; every tenth video is held out for `test`, beginning with the first.
 
-    Raises `UserError` for a folder without videos.
+    A single video serves both splits. Raises `UserError` for a folder without videos.
     """
     files = find_videos(root)
     if not files:
         raise UserError(f"{root} holds no videos ({', '.join(sorted(SUFFIXES))})")
+    classes = class_names(files)
     held_out = files[::HELD_OUT_EVERY]
-    if split == "test" or len(files) == 1:
-        return held_out
-    return [file for file in files if file not in set(held_out)]
+    chosen = held_out if split == "test" or len(files) == 1 else [file for file in files if file not in set(held_out)]
+    labels = [classes.index(file.split("/")[0]) if classes else UNLABELLED for file in chosen]
+    return chosen, labels, classes
+
+
+def class_names(files: Sequence[str]) -> list[str]:
+    """The outermost folders of `files`, sorted; none where a file lies in no folder."""
+    return sorted({file.split("/")[0] for file in files}) if all("/" in file for file in files) else []

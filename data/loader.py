@@ -6,8 +6,12 @@ import torch
 from torch.utils.data import DataLoader, Sampler
 
 from data.clips import ClipDataset
+from data.config import DataConfig
 from runtime.errors import UserError
 from runtime.random import generator
+
+PREFETCH = DataConfig.prefetch
+TIME_LIMIT = 600  # seconds that a batch may take before the run ends rather than waits for ever
 
 
 class ClipSampler(Sampler[list[tuple[int, int]]]):
@@ -55,10 +59,11 @@ def train_loader(
     start_step: int,
     seed: int,
     workers: int,
+    prefetch: int = PREFETCH,
 ) -> DataLoader:
     """Endless micro-batches for this rank from `start_step` on. In-memory sets need no worker processes."""
     sampler = ClipSampler(len(dataset), batch_size, rank, world, accumulation, start_step, seed)
-    return _loader(dataset, sampler, workers)
+    return _loader(dataset, sampler, workers, prefetch)
 
 
 def eval_loader(
@@ -70,13 +75,15 @@ def eval_loader(
     return _loader(dataset, batches[rank::world], workers)
 
 
-def _loader(dataset: ClipDataset, batches: Sampler | list, workers: int) -> DataLoader:
+def _loader(dataset: ClipDataset, batches: Sampler | list, workers: int, prefetch: int = PREFETCH) -> DataLoader:
     workers = 0 if dataset.in_memory else workers
     return DataLoader(
         dataset,
         batch_sampler=batches,
         num_workers=workers,
         pin_memory=torch.cuda.is_available(),
+        prefetch_factor=prefetch if workers else None,
         persistent_workers=workers > 0,
+        timeout=TIME_LIMIT if workers else 0,
         multiprocessing_context="forkserver" if workers else None,
     )

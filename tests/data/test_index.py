@@ -90,8 +90,12 @@ def test_any_folder_of_videos_holds_every_tenth_out(tmp_path, video):
     assert len(test.names) == 3
     assert sorted(train.names + test.names) == sorted(names)
     assert train.names == tuple(sorted(train.names))
-    assert set(train.labels + test.labels) == {UNLABELLED}
-    assert train.classes == ()
+    assert train.classes == test.classes == ("0", "1", "2")
+    for index in (train, test):
+        assert [index.classes[label] for label in index.labels] == [name.split("/")[0] for name in index.names]
+    shutil.copy(video, tmp_path / "lone.mp4")
+    lone = open_index(tmp_path, "train")
+    assert (set(lone.labels), lone.classes) == ({UNLABELLED}, ())
 
 
 def test_a_single_video_serves_both_splits(tmp_path, video):

@@ -1,8 +1,11 @@
 from itertools import islice
 
+import psutil
 import pytest
 import torch
+from torch.utils.data import DataLoader
 
+from data.backends import available
 from data.clips import ClipDataset
 from data.index import open_index
 from data.loader import ClipSampler, eval_loader, train_loader
@@ -70,6 +73,28 @@ def test_worker_processes_load_the_same_clips(clips):
     for here, there in zip(*loaded, strict=True):
         assert torch.equal(here["video"], there["video"])
         assert torch.equal(here["video_index"], there["video_index"])
+
+
+@pytest.mark.filterwarnings("ignore:.*fork.*:DeprecationWarning")
+@pytest.mark.parametrize("context", ["fork", "spawn", "forkserver"])
+def test_workers_survive_every_way_to_start_a_process(clips, context):
+    """This process has decoded, and loaded its backends, before it forks."""
+    items = [(0, i) for i in range(len(clips))]
+    here = [clips[item]["video"] for item in items]
+    loader = DataLoader(clips, sampler=items, batch_size=1, num_workers=2, multiprocessing_context=context)
+    for mine, batch in zip(here, loader, strict=True):
+        assert torch.equal(mine, batch["video"][0])
+
+
+@pytest.mark.parametrize("backend", available())
+def test_memory_stays_flat(builtin_set, backend):
+    clips = ClipDataset(open_index(builtin_set, "train"), 8, 8.0, (48, 48), 0, True, False, backend=backend)
+    sizes = []
+    for k in range(401):
+        clips[k // len(clips), k % len(clips)]
+        if k % 200 == 0:
+            sizes.append(psutil.Process().memory_info().rss)
+    assert sizes[2] - sizes[1] < 4e6  # one clip's frames at their full size are 2 MB
 
 
 def test_evaluation_sees_each_video_once_over_all_ranks(clips):

@@ -8,6 +8,8 @@ import pytest
 import torch
 import torch.nn.functional as F
 
+from data.backends import available
+from data.probe import verify
 from data.video import (
     BadVideo,
     decode_all,
@@ -23,15 +25,34 @@ from data.video import (
 from runtime.errors import UserError
 
 FRAMES, HEIGHT, WIDTH = 40, 96, 128
-# name, encoder, B-frames, encoder options, whether decord seeks in it correctly
+X264, OPEN_GOP = {"g": "12"}, {"x264-params": "open-gop=1:keyint=12:bframes=3:scenecut=0"}
+# name, encoder, B-frames, further settings, who seeks correctly in it
+BOTH, ONE, NONE = ("torchcodec", "decord"), ("torchcodec",), ()
 FILES = [
-    ("mpeg4.avi", "mpeg4", 0, {}, True),
-    ("mpeg4_b.avi", "mpeg4", 2, {}, False),
-    ("mpeg4_b.mp4", "mpeg4", 2, {}, False),
-    ("h264.avi", "libx264", 0, {"g": "12"}, False),  # H.264 in AVI has no times of showing
-    ("h264.mp4", "libx264", 0, {"g": "12"}, True),
-    ("h264_b.mp4", "libx264", 2, {"g": "12"}, False),
-    ("h264_open.mkv", "libx264", 3, {"x264-params": "open-gop=1:keyint=12:bframes=3:scenecut=0"}, False),
+    ("mpeg4.avi", "mpeg4", 0, {}, BOTH),
+    ("mpeg4_b.avi", "mpeg4", 2, {}, NONE),
+    ("mpeg4_b.mp4", "mpeg4", 2, {}, ONE),
+    ("xvid.avi", "mpeg4", 0, {"tag": "XVID"}, BOTH),
+    ("xvid_b.avi", "mpeg4", 2, {"tag": "XVID"}, NONE),
+    ("h264.avi", "libx264", 0, {"options": X264}, NONE),  # H.264 in AVI has no times of showing
+    ("h264.mp4", "libx264", 0, {"options": X264}, BOTH),
+    ("h264_b.mp4", "libx264", 2, {"options": X264}, ONE),
+    ("h264.mkv", "libx264", 0, {"options": X264}, BOTH),
+    ("h264_open.mkv", "libx264", 3, {"options": OPEN_GOP}, ONE),
+    ("variable.mp4", "libx264", 0, {"options": X264, "variable": True}, BOTH),
+    ("variable_b.mkv", "libx264", 2, {"options": X264, "variable": True}, ONE),
+    ("odd.avi", "mpeg4", 0, {"height": 97, "width": 131}, NONE),
+    ("odd_height.mkv", "mpeg4", 0, {"height": 97}, NONE),
+    ("odd_width.avi", "mpeg4", 0, {"width": 131}, ("decord",)),
+    ("narrow.avi", "mpeg4", 0, {"width": 72}, ONE),
+    ("turned.mp4", "libx264", 0, {"rotation": 90}, BOTH),
+    ("turned_b.mp4", "libx264", 2, {"rotation": -90}, ONE),
+    ("upside_down.mp4", "mpeg4", 0, {"rotation": 180}, BOTH),
+    ("one_frame.avi", "mpeg4", 0, {"frames": 1}, BOTH),
+    ("one_frame.mp4", "libx264", 2, {"frames": 1}, ONE),
+    ("slow.avi", "mpeg4", 0, {"rate": 1}, BOTH),
+    ("slow_b.mp4", "libx264", 2, {"rate": 1}, ONE),
+    ("fast.mp4", "libx264", 0, {"rate": 60}, BOTH),
 ]
 
 
@@ -42,13 +63,34 @@ def texture(frames: int, height: int, width: int) -> np.ndarray:
     return torch.stack([picture[i : i + height, 2 * i : 2 * i + width] for i in range(frames)]).numpy()
 
 
-def encode(path: Path, codec: str, b_frames: int, options: dict, frames=FRAMES, height=HEIGHT, width=WIDTH) -> None:
+def encode(
+    path: Path,
+    codec: str,
+    b_frames: int,
+    options: dict | None = None,
+    frames: int = FRAMES,
+    height: int = HEIGHT,
+    width: int = WIDTH,
+    rate: int = 25,
+    tag: str | None = None,
+    variable: bool = False,
+    rotation: int = 0,
+) -> None:
     with av.open(path, "w") as container:
-        stream = container.add_stream(codec, rate=25, options=options)
+        stream = container.add_stream(codec, rate=rate, options=options or {})
         stream.width, stream.height, stream.pix_fmt, stream.bit_rate = width, height, "yuv420p", 2_000_000
         stream.codec_context.max_b_frames = b_frames
-        for frame in texture(frames, height, width):
-            container.mux(stream.encode(av.VideoFrame.from_ndarray(np.ascontiguousarray(frame), "rgb24")))
+        if tag:
+            stream.codec_context.codec_tag = tag
+        if rotation:
+            stream.set_display_rotation(rotation)
+        if variable:
+            stream.codec_context.time_base = Fraction(1, 1000)
+        for i, picture in enumerate(texture(frames, height, width)):
+            frame = av.VideoFrame.from_ndarray(np.ascontiguousarray(picture), "rgb24")
+            if variable:
+                frame.pts, frame.time_base = 40 * i + 15 * (i % 3), Fraction(1, 1000)
+            container.mux(stream.encode(frame))
         container.mux(stream.encode())
 
 
@@ -62,26 +104,33 @@ def encode_sound(path: Path) -> None:
 
 
 def decode(path: Path) -> torch.Tensor:
+    """Every frame, in order, upright."""
     with av.open(path) as container:
-        return torch.from_numpy(np.stack([frame.to_ndarray(format="rgb24") for frame in container.decode(video=0)]))
+        frames = [(frame.to_ndarray(format="rgb24"), frame.rotation) for frame in container.decode(video=0)]
+    return torch.from_numpy(np.stack([np.rot90(pixels, rotation // 90) for pixels, rotation in frames]))
 
 
-@pytest.mark.parametrize(("name", "codec", "b_frames", "options", "seekable"), FILES, ids=[f[0] for f in FILES])
-def test_any_frames_are_those_of_a_sequential_decode(tmp_path, name, codec, b_frames, options, seekable):
+@pytest.mark.parametrize("backend", ["decord", "torchcodec"])
+@pytest.mark.parametrize(("name", "codec", "b_frames", "settings", "seekable_by"), FILES, ids=[f[0] for f in FILES])
+def test_any_frames_are_those_of_a_sequential_decode(tmp_path, name, codec, b_frames, settings, seekable_by, backend):
+    if backend not in available():
+        pytest.skip(f"{backend} does not work here")
     path = tmp_path / name
-    encode(path, codec, b_frames, options)
+    encode(path, codec, b_frames, **settings)
     expected, info = decode(path), probe(path)
-    assert (info.frames, info.fps, info.width, info.height) == (FRAMES, 25, WIDTH, HEIGHT)
-    assert info.seekable == seekable
-    draw = random.Random(0)
-    requests = [draw.choices(range(FRAMES), k=draw.choice([1, 2, 4, 8])) for _ in range(12)]  # unsorted, with repeats
-    requests += [list(range(start, start + 16)) for start in (0, 11, 24)]
+    assert (info.frames, info.height, info.width) == expected.shape[:3]
+    assert len(expected) == settings.get("frames", FRAMES)
+    assert "variable" in settings or info.fps == settings.get("rate", 25)
+    assert (info.seekable_by, info.problem) == (seekable_by, "")
+    assert verify(info) == info
+    draw, every = random.Random(0), range(len(expected))
+    requests = [list(every)] + [[i] for i in every[::5]]
+    requests += [draw.choices(every, k=draw.choice([2, 4, 8])) for _ in range(6)]  # unsorted, with repeats
     for indices in requests:
-        assert torch.equal(read_frames(info, indices), expected[indices])
+        assert torch.equal(read_frames(info, indices, backend=backend), expected[indices])
     assert torch.equal(decode_all(info), expected)
-    assert torch.equal(torch.stack(list(stream_frames(path))), expected)
     size = (20, 20)
-    assert torch.equal(decode_all(info, size)[[31, 3]], read_frames(info, [31, 3], size))
+    assert torch.equal(decode_all(info, size)[[-1, 0]], read_frames(path, [every[-1], 0], size))
 
 
 @pytest.mark.parametrize(("height", "width"), [(32, 24), (32, 48), (32, 72), (51, 130), (50, 131)])
@@ -132,9 +181,10 @@ def test_damaged_avi_keeps_the_frames_it_still_has(tmp_path, b_frames):
     content[middle] = random.Random(0).randbytes(3000)
     (tmp_path / "scratched.avi").write_bytes(content)
     for name in ("cut.avi", "scratched.avi"):
-        info = probe(tmp_path / name)
-        frames = decode_all(info)
-        assert not info.seekable
+        probed = probe(tmp_path / name)
+        info, frames = verify(probed), decode_all(probed)
+        assert info.problem
+        assert not info.seekable_by
         assert FRAMES // 4 < len(frames) <= info.frames < FRAMES
         assert torch.equal(frames[:6], decode(whole)[:6])
         last = len(frames) - 1

@@ -1,0 +1,125 @@
+"""How fast clips are loaded, against the bare decoder on the same files.
+
+    python -m data.bench DIR --workers 0 2 --json bench.json
+
+The loading path decodes, resizes, crops, flips and collates; the bare decoder decodes the same frames and drops them.
+"""
+
+import argparse
+import sys
+import time
+from collections.abc import Iterable
+from dataclasses import asdict, dataclass
+from itertools import islice
+from pathlib import Path
+
+import torch
+from rich.console import Console
+from rich.table import Table
+from torch.utils.data import Dataset
+
+from data.backends import Backend, available
+from data.clips import ClipDataset
+from data.index import open_index
+from data.loader import PREFETCH, train_loader
+from data.video import read_frames
+from runtime.errors import UserError
+from runtime.files import write_json
+from runtime.script import script
+
+
+@dataclass(frozen=True)
+class Row:
+    """Clips a second, of the decoder alone and of the whole path."""
+
+    backend: Backend
+    workers: int
+    prefetch: int
+    decoder: float
+    path: float
+
+    @property
+    def kept(self) -> float:
+        """The share of the decoder's rate that the path keeps."""
+        return self.path / self.decoder
+
+
+class BareDecoder(Dataset):
+    """The frames that `clips` would take, decoded at their own size and dropped."""
+
+    in_memory = False
+
+    def __init__(self, clips: ClipDataset) -> None:
+        self.clips = clips
+
+    def __len__(self) -> int:
+        return len(self.clips)
+
+    def __getitem__(self, item: tuple[int, int]) -> int:
+        epoch, i = item
+        indices, _, _ = self.clips.window(epoch, i)
+        return len(read_frames(self.clips.index.videos[i], indices.tolist(), None, self.clips.backend))
+
+
+def measure(clips: ClipDataset, count: int, batch_size: int, workers: int, prefetch: int, rounds: int = 3) -> Row:
+    """The best of some rounds of `count` clips each, decoder and path in turn, so that both meet the same machine."""
+    settings = {"rank": 0, "world": 1, "accumulation": 1, "start_step": 0, "seed": clips.seed}
+    streams = [
+        iter(train_loader(dataset, batch_size, workers=workers, prefetch=prefetch, **settings))
+        for dataset in (BareDecoder(clips), clips)
+    ]
+    batches = -(-count // batch_size)
+    seconds = [[_seconds(stream, batches, workers * prefetch) for stream in streams] for _ in range(rounds)]
+    decoder, path = (batches * batch_size / min(each) for each in zip(*seconds, strict=True))
+    return Row(clips.backend, workers, prefetch, decoder, path)
+
+
+def _seconds(stream: Iterable, batches: int, ready: int) -> float:
+    """Time for some batches, after those that may lie ready."""
+    for _ in islice(stream, ready + 1):
+        pass
+    started = time.perf_counter()
+    for _ in islice(stream, batches):
+        pass
+    return time.perf_counter() - started
+
+
+def table(rows: list[Row]) -> Table:
+    drawn = Table("backend", "workers", "prefetch", "decoder, clips/s", "path, clips/s", "kept")
+    for row in rows:
+        figures = f"{row.decoder:.1f}", f"{row.path:.1f}", f"{row.kept:.0%}"
+        drawn.add_row(row.backend, str(row.workers), str(row.prefetch if row.workers else "-"), *figures)
+    return drawn
+
+
+@script
+def main(argv: list[str]) -> None:
+    parser = argparse.ArgumentParser(prog="data.bench", description="Clips a second of the loading path.")
+    parser.add_argument("root", type=Path, metavar="DIR", help="UCF-101, or any folder of videos")
+    parser.add_argument("--backends", nargs="+", choices=available(), default=available())
+    parser.add_argument("--workers", nargs="+", type=int, default=[0, 1, 2], metavar="N")
+    parser.add_argument("--prefetch", nargs="+", type=int, default=[PREFETCH], metavar="N")
+    parser.add_argument("--clips", type=int, default=160, metavar="N", help="in each of three rounds")
+    parser.add_argument("--batch-size", type=int, default=8, metavar="N")
+    parser.add_argument("--frames", type=int, default=16, metavar="N")
+    parser.add_argument("--fps", type=float, default=8.0)
+    parser.add_argument("--size", type=int, nargs=2, default=(224, 224), metavar=("H", "W"))
+    parser.add_argument("--json", type=Path, metavar="FILE", help="write the figures there too")
+    args = parser.parse_args(argv)
+    if min(*args.prefetch, args.clips, args.batch_size, args.frames, *args.size) < 1 or min(args.workers) < 0:
+        raise UserError("counts and sizes must be at least 1, workers at least 0")
+
+    torch.set_num_threads(1)  # as in a worker, so that their number alone is compared
+    index, rows = open_index(args.root, "train"), []
+    for backend in args.backends:
+        clips = ClipDataset(index, args.frames, args.fps, tuple(args.size), 0, True, False, backend=backend)
+        for workers in args.workers:
+            for prefetch in args.prefetch if workers else args.prefetch[:1]:
+                rows.append(measure(clips, args.clips, args.batch_size, workers, prefetch))
+    Console().print(table(rows))
+    if args.json:
+        write_json(args.json, [{**asdict(row), "kept": row.kept} for row in rows])
+
+
+if __name__ == "__main__":
+    sys.exit(main())
