@@ -14,10 +14,9 @@ from torch import Tensor
 from torch.utils.data import DataLoader
 
 from autoencoder.model import VidTwin
-from autoencoder.train import Stage1Config, report_bad
+from autoencoder.train import Stage1Config, indexed
 from data.clips import ClipDataset
 from data.config import DataConfig
-from data.index import open_index
 from data.latents import CachePlan, LatentCache, LatentWriter
 from data.video import to_float
 from runtime import distributed
@@ -100,8 +99,7 @@ def encode_batch(model: VidTwin, batch: dict[str, Tensor], device: torch.device)
 def cache_split(config: CacheConfig, stage1: Stage1Config, model: VidTwin, split: str) -> Path:
     """Write, or complete, or verify the cache of one split; returns its folder."""
     data: DataConfig = stage1.data
-    index = open_index(data.root, split, data.fold)
-    report_bad(index, split)
+    index = indexed(stage1, split)
     plan = CachePlan(
         autoencoder=weights_hash(model),
         autoencoder_config=plain_config(model),

@@ -6,6 +6,7 @@
 import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 import torch
 from torch import Tensor
@@ -101,19 +102,25 @@ def run_loop(config: Stage1Config, run: RunFolder) -> None:
 
 
 def open_clips(config: Stage1Config, split: str) -> ClipDataset:
-    index = open_index(config.data.root, split, config.data.fold)
-    report_bad(index, split)
-    model, data = config.model, config.data
+    index = indexed(config, split)
+    model, data, training = config.model, config.data, split == "train"
     size = (model.height, model.width)
-    return ClipDataset(index, model.frames, data.fps, size, config.loop.seed, split == "train", data.in_memory)
+    return ClipDataset(
+        index, model.frames, data.fps, size, config.loop.seed, training, data.in_memory, data.on_bad_file
+    )
 
 
-def report_bad(index: VideoIndex, split: str) -> None:
-    if index.bad and distributed.is_main():
-        names = ", ".join(f"{name} ({reason})" for name, reason in index.bad[:5])
-        print(
-            f"{split}: {len(index.bad)} of {len(index.bad) + len(index.videos)} files are left out: {names}", flush=True
-        )
+def indexed(config: Stage1Config, split: str) -> VideoIndex:
+    """A split's index, which the main process makes, keeps in the run's folder, and reports on."""
+    data = config.data
+
+    def look() -> VideoIndex:
+        return open_index(data.root, split, data.fold, Path(config.run) / "index.json", data.on_bad_file)
+
+    index = distributed.on_main(look)
+    if distributed.is_main() and (report := index.report()):
+        print(report, flush=True)
+    return index
 
 
 def validation_clips(config: Stage1Config) -> DataLoader:
@@ -159,6 +166,7 @@ def training_batches(config: Stage1Config, dataset: ClipDataset, start_step: int
             start_step=start_step,
             seed=config.loop.seed,
             workers=config.data.workers,
+            prefetch=config.data.prefetch,
         )
     )
 

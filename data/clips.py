@@ -87,6 +87,10 @@ class ClipDataset(Dataset):
     def __len__(self) -> int:
         return len(self.index.videos)
 
+    @property
+    def clip_bytes(self) -> int:
+        return 3 * self.frames * self.size[0] * self.size[1]
+
     def __getitem__(self, item: tuple[int, int]) -> dict[str, Tensor | int | str]:
         epoch, first_choice = item
         skipped = []

@@ -1,5 +1,7 @@
 """The order in which training sees a data set, the same for every number of processes, resumable by position."""
 
+import os
+import shutil
 from collections.abc import Iterator, Sequence
 
 import torch
@@ -61,9 +63,25 @@ def train_loader(
     workers: int,
     prefetch: int = PREFETCH,
 ) -> DataLoader:
-    """Endless micro-batches for this rank from `start_step` on. In-memory sets need no worker processes."""
+    """Endless micro-batches for this rank from `start_step` on. In-memory sets need no worker processes.
+
+    Raises `UserError` when shared memory cannot hold the batches that the workers prepare.
+    """
     sampler = ClipSampler(len(dataset), batch_size, rank, world, accumulation, start_step, seed)
+    if workers and not dataset.in_memory:
+        require_shared_memory(workers * prefetch * sampler.micro_batch * dataset.clip_bytes)
     return _loader(dataset, sampler, workers, prefetch)
+
+
+def require_shared_memory(needed: int, place: str = "/dev/shm") -> None:
+    """Raises `UserError` when this machine's processes, each with `needed` bytes in flight, do not fit."""
+    needed *= int(os.environ.get("LOCAL_WORLD_SIZE", "1"))
+    free = shutil.disk_usage(place).free
+    if free < needed:
+        raise UserError(
+            f"the decoding processes need {needed / 1e9:.2f} GB of shared memory and {place} has {free / 1e9:.2f} GB; "
+            "enlarge it (docker: --shm-size), or lower --data.workers or --data.prefetch"
+        )
 
 
 def eval_loader(

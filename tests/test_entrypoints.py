@@ -23,6 +23,9 @@ SCRIPTS = (
     "eval/demo.py",
     "eval/report.py",
     "data/synthetic.py",
+    "data/bench.py",
+    "data/ucf101.py",
+    "data/shards.py",
 )
 
 

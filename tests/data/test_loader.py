@@ -1,3 +1,4 @@
+import shutil
 from itertools import islice
 
 import psutil
@@ -8,7 +9,7 @@ from torch.utils.data import DataLoader
 from data.backends import available
 from data.clips import ClipDataset
 from data.index import open_index
-from data.loader import ClipSampler, eval_loader, train_loader
+from data.loader import ClipSampler, eval_loader, require_shared_memory, train_loader
 from data.video import write_video
 from runtime.errors import UserError
 
@@ -102,3 +103,12 @@ def test_evaluation_sees_each_video_once_over_all_ranks(clips):
     assert sorted(i for batch in seen for i in batch) == list(range(len(clips)))
     chosen = [batch["video_index"].tolist() for batch in eval_loader(clips, 2, 0, 1, chosen=[5, 1, 3])]
     assert chosen == [[5, 1], [3]]
+
+
+def test_shared_memory_too_small_for_the_workers_is_said_at_the_start(monkeypatch):
+    usage = shutil.disk_usage("/")
+    monkeypatch.setattr(shutil, "disk_usage", lambda _: usage._replace(free=64_000_000))
+    monkeypatch.setenv("LOCAL_WORLD_SIZE", "8")
+    require_shared_memory(8_000_000)
+    with pytest.raises(UserError, match=r"need 0.08 GB of shared memory and /dev/shm has 0.06 GB; enlarge it"):
+        require_shared_memory(10_000_000)
