@@ -224,8 +224,8 @@ def validate(config: Stage1Config, session: Session, held_out: DataLoader) -> No
             for name, values in latents._asdict().items():
                 session.tracker.histogram(session.step, f"latents/{name}", values)
     total_psnr, total_ssim, count = distributed.mean_over_ranks(sums)
-    session.log({"validation/psnr": total_psnr / count, "validation/ssim": total_ssim / count})
-    session.judge(float(total_psnr / count))
+    quality = total_psnr / count
+    session.validated({"validation/psnr": quality, "validation/ssim": total_ssim / count}, float(quality))
 
 
 def reconstruct(model: VidTwin, video: Tensor, dtype: torch.dtype) -> tuple[TwinLatents, Tensor]:

@@ -21,12 +21,12 @@ class EMA:
 
     @torch.no_grad()
     def update(self, weights: Iterable[tuple[str, Tensor]]) -> None:
-        """Take in (name, float32 weight) pairs of every parameter."""
+        """Take in (name, float32 weight) pairs of every parameter, one at a time: under ZeRO each is made whole."""
         decay = min(self.decay, (1 + self.updates) / (10 + self.updates))
         averages = dict(self.model.named_parameters())
-        names, values = zip(*weights, strict=True)
-        assert set(names) == averages.keys(), "the average and the model name their parameters alike"
-        torch._foreach_lerp_([averages[name] for name in names], list(values), 1 - decay)
+        for name, weight in weights:
+            averages.pop(name).lerp_(weight, 1 - decay)
+        assert not averages, f"no weights for the averages {list(averages)[:3]}"
         self.updates += 1
 
     def state_dict(self) -> dict:

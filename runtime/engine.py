@@ -152,7 +152,8 @@ class Engine:
             self.skipped = bool(self.optimizer.overflow)
             return
         # DeepSpeed's ZeRO optimizers look at their gradients; without one we do.
-        self.skipped = not all(bool(p.grad.isfinite().all()) for p in self.module.parameters() if p.grad is not None)
+        gradients = [parameter.grad for parameter in self.module.parameters() if parameter.grad is not None]
+        self.skipped = not bool(torch.nn.utils.get_total_norm(gradients).isfinite())
         if self.skipped:
             self.module.zero_grad()
             self.deepspeed.micro_steps += 1

@@ -131,11 +131,17 @@ class Session:
         norms = {f"gradient_norm/{name}": engine.gradient_norm for name, engine in begun.items()}
         return rates | norms | {"skipped_steps": self.skipped_steps} | self.speed.read()
 
-    def judge(self, quality: float) -> None:
-        """Save the checkpoint of the best held-out quality so far, which stays whatever is saved later."""
+    def validated(self, values: Mapping[str, Tensor | float], quality: float) -> None:
+        """Report held-out figures, draw the curves so far, and save a checkpoint of the best `quality`, which stays."""
+        self.log(values)
+        self.draw_curves()
         if quality > self.best:
             self.best = quality
             self.save(best=True)
+
+    def draw_curves(self) -> None:
+        if distributed.is_main():
+            plot_curves(self.run.folder / "metrics.jsonl", self.run.folder / "curves.png")
 
     def advance(self) -> None:
         """A line of progress, a checkpoint when one is due, and the end when one was asked for."""
@@ -153,6 +159,6 @@ class Session:
             skipped = sorted(self.skipped_files)
             summary = {"steps": self.step, "skipped_steps": self.skipped_steps, "skipped_files": skipped}
             write_json(self.run.folder / "training.json", summary)
-            plot_curves(self.run.folder / "metrics.jsonl", self.run.folder / "curves.png")
             if skipped:
                 print(f"{self.what}: {len(skipped)} bad files were skipped: {', '.join(skipped)}")
+        self.draw_curves()

@@ -1,11 +1,13 @@
 """What a run reports: the console line, `metrics.jsonl`, TensorBoard, and W&B by one setting."""
 
+import hashlib
 import json
 import warnings
 from pathlib import Path
 
 from torch import Tensor
 
+from runtime.errors import UserError
 from runtime.files import write_text
 from runtime.progress import Progress
 
@@ -28,9 +30,7 @@ class Tracker:
             from torch.utils.tensorboard import SummaryWriter
         self.board = SummaryWriter(folder / "tensorboard", purge_step=start_step)
         if wandb:
-            import wandb as weights_and_biases
-
-            self.wandb = weights_and_biases.init(project=wandb, name=folder.name, dir=folder, resume="allow")
+            self.wandb = start_wandb(wandb, folder)
 
     def log(self, step: int, values: dict[str, float]) -> None:
         """One line of `metrics.jsonl` and one point on each curve."""
@@ -59,6 +59,16 @@ class Tracker:
             self.board.close()
             if self.wandb:
                 self.wandb.finish()
+
+
+def start_wandb(project: str, folder: Path) -> object:
+    """The W&B run of a run's folder, continued when there is one. Raises `UserError` without the package."""
+    try:
+        import wandb
+    except ImportError as error:
+        raise UserError("--loop.wandb needs the package wandb: .venv/bin/pip install wandb") from error
+    name = hashlib.sha256(str(folder.resolve()).encode()).hexdigest()[:16]
+    return wandb.init(project=project, id=name, name=folder.name, dir=folder, resume="allow")
 
 
 def drop_lines_after(path: Path, step: int) -> None:
