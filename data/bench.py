@@ -50,7 +50,7 @@ class BareDecoder(Dataset):
     in_memory = False
 
     def __init__(self, clips: ClipDataset) -> None:
-        self.clips = clips
+        self.clips, self.clip_bytes = clips, 0
 
     def __len__(self) -> int:
         return len(self.clips)
