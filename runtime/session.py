@@ -111,10 +111,13 @@ class Session:
         said = f"a loss or gradient was not finite at step {self.step} on {', '.join(names)}"
         if self.skipped_in_a_row >= self.loop.patience:
             self.save()
-            watched = f"; not finite first: {self.watch.verdict}" if self.watch else ""
-            raise UserError(f"{self.what}: {said}, the last of {self.skipped_in_a_row} such steps in a row{watched}")
+            distributed.on_main(lambda: self.give_up(said))
         if distributed.is_main():
             print(f"\n{self.what}: {said}; the step was left out", flush=True)
+
+    def give_up(self, said: str) -> None:
+        watched = f"; not finite first: {self.watch.verdict}" if self.watch else ""
+        raise UserError(f"{self.what}: {said}, the last of {self.skipped_in_a_row} such steps in a row{watched}")
 
     def log(self, values: Mapping[str, Tensor | float]) -> None:
         """Report `values` at this step; tensors are read, and averaged over processes, only here."""

@@ -82,6 +82,21 @@ def test_every_parameter_gets_a_gradient(model, video):
     assert [name for name, p in model.named_parameters() if p.grad is None or not p.grad.any()] == []
 
 
+def test_recomputed_activations_change_no_gradient(model, video):
+    gradients = []
+    for recompute in (False, True):
+        model.train()
+        if recompute:
+            model.enable_gradient_checkpointing()
+        torch.manual_seed(0)
+        reconstruction, posterior = model(video)
+        (reconstruction.square().sum() + posterior.kl()).backward()
+        gradients.append([parameter.grad.clone() for parameter in model.parameters()])
+        model.zero_grad()
+    assert all(torch.equal(kept, recomputed) for kept, recomputed in zip(*gradients, strict=True))
+    assert model.encoder.transformer.gradient_checkpointing
+
+
 def test_kl_agrees_with_torch_distributions():
     mean = TwinLatents(torch.randn(2, 3, 4, 2, 2), torch.randn(2, 3, 4, 4))
     logvar = TwinLatents(torch.randn(2, 3, 4, 2, 2), torch.randn(2, 3, 4, 4))

@@ -90,6 +90,18 @@ def test_a_damaged_checkpoint_gives_way_to_the_one_before(tmp_path, kind, capsys
     assert "step_00000003 is damaged" in capsys.readouterr().out
 
 
+def test_an_empty_latest_changes_nothing(tmp_path):
+    (written(tmp_path) / "latest").write_text("")
+    engine = Share(0)
+    assert checkpoint.resume(tmp_path, {"engine": engine}) == {"step": 3}
+
+
+def test_the_best_checkpoint_stays(tmp_path):
+    for step in range(1, 6):
+        checkpoint.save(tmp_path, step, {"engine": Share(step)}, {"step": step}, keep=1, best=step == 2)
+    assert sorted(place.name for place in tmp_path.glob("step_*")) == ["step_00000002", "step_00000005"]
+
+
 def test_no_whole_checkpoint_is_an_error_and_none_at_all_a_fresh_start(tmp_path):
     assert checkpoint.resume(tmp_path, {}) is None
     for place in written(tmp_path).glob("step_*"):
