@@ -115,7 +115,7 @@ class Workload:
 
         def run() -> None:
             reconstruction, posterior = model(video)
-            ((reconstruction - video).abs().float().mean() + 1e-3 * posterior.kl().float()).backward()
+            ((reconstruction - video).abs().float().mean() + 1e-3 * posterior.kl()).backward()
             model.zero_grad(set_to_none=True)
 
         return run, training_flops(self.config.model)

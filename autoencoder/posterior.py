@@ -39,8 +39,9 @@ class TwinPosterior:
         )
 
     def kl(self) -> Tensor:
-        """KL to the standard normal in nats: ½ Σ(μ² + σ² − 1 − log σ²) over all latents, divided by b."""
+        """KL to the standard normal in nats: ½ Σ(μ² + σ² − 1 − log σ²) over all latents, divided by b; in float32."""
+        means, logvars = self.mean.to(torch.float32), self.logvar.to(torch.float32)
         return sum(
             0.5 * (mean.square() + logvar.exp() - 1 - logvar).sum() / len(mean)
-            for mean, logvar in zip(self.mean, self.logvar, strict=True)
+            for mean, logvar in zip(means, logvars, strict=True)
         )
