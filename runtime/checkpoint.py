@@ -35,11 +35,11 @@ def save(root: Path, step: int, engines: Mapping[str, Stateful], state: dict, ke
     """Write `root/step_<step>` with one subfolder for each engine and the main process's `state`.
 
     Keeps the last `keep` checkpoints and the one that was saved as `best`. All processes call it. Raises `UserError`
-    when the disk is full; what was written before is whole.
+    when the disk is full or fails; what was written before is whole.
     """
     place = root / f"step_{step:08}"
     partial = root / f".{place.name}.partial"
-    with one_line_when_full(partial):
+    with one_line_when_unwritable(partial):
         write_partial(partial, engines, state)
         if distributed.is_main():
             put_in_place(partial, place, best)
@@ -49,7 +49,7 @@ def save(root: Path, step: int, engines: Mapping[str, Stateful], state: dict, ke
 
 
 @contextmanager
-def one_line_when_full(partial: Path) -> Iterator[None]:
+def one_line_when_unwritable(partial: Path) -> Iterator[None]:
     try:
         yield
     except (OSError, RuntimeError) as error:
@@ -58,8 +58,8 @@ def one_line_when_full(partial: Path) -> Iterator[None]:
         shutil.rmtree(partial, ignore_errors=True)
         reason = getattr(error, "strerror", None) or "the disk is full or failing"
         raise UserError(
-            f"no checkpoint could be written to {partial.parent} ({reason}); make room and give the same command "
-            "again: the run continues from the checkpoint before"
+            f"no checkpoint could be written to {partial.parent} ({reason}); make room, or put it right otherwise, and "
+            "give the same command again: the run continues from the checkpoint before"
         ) from error
 
 
