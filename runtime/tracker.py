@@ -50,8 +50,8 @@ class Tracker:
             self.board.add_images(name, strip, step, dataformats="NHWC")
 
     def histogram(self, step: int, name: str, values: Tensor) -> None:
-        """How `values` are distributed, to TensorBoard."""
-        if self.active:
+        """How `values` are distributed, to TensorBoard; nothing for a latent without channels."""
+        if self.active and values.numel():
             self.board.add_histogram(name, values.float().cpu(), step)
 
     def close(self) -> None:

@@ -142,6 +142,16 @@ def test_offloaded_states_agree(processes, configure, tmp_path):
         torch.testing.assert_close(theirs[name], value, rtol=0, atol=2e-5, msg=name)
 
 
+@pytest.mark.parametrize("ablation", ["--model.dynamics=none", "--model.structure=conv_mlp"])
+def test_ablations_train_validate_and_are_cached(processes, configure, tmp_path, ablation):
+    config = configure("run", ablation, "--loop.steps", "2", "--loop.validate_every", "1")
+    train(config)
+    settings = CacheConfig(run=str(tmp_path / "run"), shard_size=8, batch_size=4)
+    cache_split(settings, config, load_model(VidTwin, tmp_path / "run" / "weights" / "ema"), "test")
+    cache = LatentCache(tmp_path / "run" / "latents" / "test")
+    assert cache.dynamics_shape == config.model.dynamics_shape
+
+
 def test_fine_tuning_begins_with_the_weights_it_is_given(processes, configure, stage1_run, tmp_path, capsys):
     longer = ["--init_from", str(stage1_run / "weights/ema"), "--model.frames", "8", "--loop.steps", "1"]
     train(configure("longer", *longer, "--optimizer.lr", "1e-12"))
