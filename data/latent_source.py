@@ -42,12 +42,15 @@ class StreamedLatents:
         with ThreadPoolExecutor(1) as reader:
             waiting = None
             for chosen in clips:
-                ahead = chosen, reader.submit(self.cache.read, chosen, self.names, self.device.type == "cuda")
+                ahead = chosen, reader.submit(self._read, chosen)
                 if waiting:
                     yield self._moved(*waiting)
                 waiting = ahead
             if waiting:
                 yield self._moved(*waiting)
+
+    def _read(self, chosen: list[int]) -> dict[str, Tensor]:
+        return self.cache.read(chosen, self.names, pin=self.device.type == "cuda")
 
     def _moved(self, chosen: list[int], read: Future[dict[str, Tensor]]) -> Batch:
         # PyTorch keeps pinned memory from being used again until the copy is done.

@@ -7,7 +7,7 @@ python -m data.latents verify DIR      find damaged shards; the next caching run
 import argparse
 import json
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import cached_property, partial
 from math import prod
@@ -31,6 +31,32 @@ __all__ = ["LatentCache", "TwinLatents"]
 PLACES = ("label", "video", "first_frame")
 
 
+class Rows:
+    """One tensor of all shards: the clips, `values` values each, in the mapped files."""
+
+    def __init__(self, files: MappedFiles, field: Field, last: Field, shard_size: int) -> None:
+        self.dtype, self.shape, self.values = field.dtype, field.shape, field.values
+        size = field.dtype.itemsize
+        self.flat = files.bytes.view(field.dtype)[field.start // size :]
+        self.step = files.stride // size - shard_size * field.values
+        self.shift = (last.start - field.start) // size  # the last shard, if shorter, is laid out closer
+        # Overlapping rows, row k beginning at value k: any clip is some row, and one gather takes a batch.
+        self.every = self.flat.as_strided((len(self.flat) - self.values + 1, self.values), (1, 1))
+
+    def starts(self, clips: np.ndarray, shards: np.ndarray, in_last: np.ndarray | None) -> np.ndarray:
+        """Where in `flat` these clips begin."""
+        starts = shards * self.step + clips * self.values
+        return starts if in_last is None else starts + in_last * self.shift
+
+    def gather(self, starts: np.ndarray, out: Tensor) -> None:
+        if self.values:
+            torch.index_select(self.every, 0, torch.from_numpy(starts), out=out.view(len(starts), self.values))
+
+    def view(self, start: int, *leading: int) -> Tensor:
+        shape = (*leading, *self.shape)
+        return self.flat[start : start + prod(shape)].view(shape)
+
+
 class LatentCache:
     """A complete cache. `cache[i]` is clip i, without a copy; `read` gathers a batch.
 
@@ -47,10 +73,10 @@ class LatentCache:
         self.last = (len(self) - 1) // self.shard_size
         path_of = partial(shard_path, self.folder)
         first, last = (Layout.read(path_of(shard)) for shard in (0, self.last))
-        self.fields, self.last_fields = first.fields, last.fields
         self.files = MappedFiles(path_of, self.last + 1, first.size, last.size)
-        self.flat = {
-            field.dtype: self.files.bytes.view(field.dtype) for field in map(self.fields.get, (*MOMENTS, *PLACES))
+        self.rows = {
+            name: Rows(self.files, first.fields[name], last.fields[name], self.shard_size)
+            for name in (*MOMENTS, *PLACES)
         }
 
     def __len__(self) -> int:
@@ -58,39 +84,36 @@ class LatentCache:
 
     def __getitem__(self, clip: int) -> dict[str, Tensor]:
         """All that is stored of a clip: views of the files, not to be written to."""
-        _, starts = self._find(np.array([clip]), (*MOMENTS, *PLACES))
-        return {name: self._view(field := self.fields[name], int(starts[name][0]), field.shape) for name in starts}
+        starts = self._find(np.array([clip]), self.rows)
+        return {name: self.rows[name].view(int(start[0])) for name, start in starts.items()}
 
-    def read(self, clips: Sequence[int] | Tensor, names: Sequence[str], pin: bool = False) -> dict[str, Tensor]:
-        """The named tensors of these clips, stacked in their order; in pinned memory if asked.
+    def read(self, clips: Sequence[int] | Tensor, names: Iterable[str], pin: bool = False) -> dict[str, Tensor]:
+        """The named tensors of these clips, stacked in their order; in pinned memory if asked."""
+        rows = {name: self.rows[name] for name in names}
+        shapes = {name: (len(clips), *each.shape) for name, each in rows.items()}
+        return self.read_into(
+            clips, {name: torch.empty(shapes[name], dtype=rows[name].dtype, pin_memory=pin) for name in rows}
+        )
 
-        Raises `IndexError` for a clip that there is not.
-        """
-        count, starts = self._find(np.asarray(clips), names)
-        stacked = {}
-        for name, start in starts.items():
-            field = self.fields[name]
-            stacked[name] = torch.empty(count, *field.shape, dtype=field.dtype, pin_memory=pin)
-            if field.values:
-                rows = self._rows(field)
-                torch.index_select(rows, 0, torch.from_numpy(start), out=stacked[name].view(count, field.values))
-        return stacked
+    def read_into(self, clips: Sequence[int] | Tensor, out: dict[str, Tensor]) -> dict[str, Tensor]:
+        """As `read`, into tensors that are there. Raises `IndexError` for a clip that there is not."""
+        for name, starts in self._find(np.asarray(clips, dtype=np.int64), out).items():
+            self.rows[name].gather(starts, out[name])
+        return out
 
     def shard(self, number: int, names: Sequence[str]) -> dict[str, Tensor]:
         """The named tensors of a shard's clips: views of the file, not to be written to."""
         first = number * self.shard_size
         count = min(self.shard_size, len(self) - first)
-        _, starts = self._find(np.array([first]), names)
-        return {
-            name: self._view(field := self.fields[name], int(starts[name][0]), (count, *field.shape)) for name in names
-        }
+        starts = self._find(np.array([first]), names)
+        return {name: self.rows[name].view(int(start[0]), count) for name, start in starts.items()}
 
     def load(self, names: Sequence[str] = (*MOMENTS, *PLACES), device: torch.device | str = "cpu") -> dict[str, Tensor]:
         """The named tensors of all clips, stacked, in the cache's precision: `{structure,dynamics}_{mean,logvar}`,
         `label`, `video`, `first_frame`.
         """
-        fields = {name: self.fields[name] for name in names}
-        whole = {name: torch.empty(len(self), *f.shape, dtype=f.dtype, device=device) for name, f in fields.items()}
+        rows = {name: self.rows[name] for name in names}
+        whole = {name: torch.empty(len(self), *r.shape, dtype=r.dtype, device=device) for name, r in rows.items()}
         for number in range(self.last + 1):
             for name, part in self.shard(number, names).items():
                 whole[name][number * self.shard_size :][: len(part)].copy_(part)
@@ -98,29 +121,17 @@ class LatentCache:
 
     def bytes_of(self, names: Sequence[str]) -> int:
         """What the named tensors of all clips take."""
-        return len(self) * sum(self.fields[name].values * self.fields[name].dtype.itemsize for name in names)
+        return len(self) * sum(self.rows[name].values * self.rows[name].dtype.itemsize for name in names)
 
-    def _find(self, clips: np.ndarray, names: Sequence[str]) -> tuple[int, dict[str, np.ndarray]]:
-        """How many clips, and where in `flat` each of them begins, for each name; their shards are mapped."""
-        if len(clips) and not (clips.min() >= 0 and clips.max() < len(self)):
+    def _find(self, clips: np.ndarray, names: Iterable[str]) -> dict[str, np.ndarray]:
+        """Where each of these clips begins, for each name; their shards are mapped."""
+        highest = int(clips.view(np.uint64).max(initial=0))  # of which a negative number is one
+        if highest >= len(self):
             raise IndexError(f"{self.folder} holds clips 0 to {len(self) - 1}")
-        shards, rows = np.divmod(clips, self.shard_size)
+        shards = clips // self.shard_size
         self.files.require(shards)
-        in_last = shards == self.last
-        starts = {}
-        for name in names:
-            field, size = self.fields[name], self.fields[name].dtype.itemsize
-            shift = self.last_fields[name].start - field.start  # a shorter shard is laid out closer
-            starts[name] = (shards * self.files.stride + field.start + in_last * shift) // size + rows * field.values
-        return len(clips), starts
-
-    def _view(self, field: Field, start: int, shape: tuple[int, ...]) -> Tensor:
-        return self.flat[field.dtype][start : start + prod(shape)].view(shape)
-
-    def _rows(self, field: Field) -> Tensor:
-        """`flat` as overlapping rows of a clip's values: row k begins at value k."""
-        flat = self.flat[field.dtype]
-        return flat.as_strided((len(flat) - field.values + 1, field.values), (1, 1))
+        in_last = shards == self.last if highest >= self.last * self.shard_size else None
+        return {name: self.rows[name].starts(clips, shards, in_last) for name in names}
 
     @property
     def classes(self) -> tuple[str, ...]:
@@ -217,7 +228,7 @@ def describe(cache: LatentCache) -> str:
     windows = {1: "the middle window", "all": "all windows"}.get(
         m["clips_per_video"], f"{m['clips_per_video']} random windows (seed {m['seed']})"
     )
-    values = sum(cache.fields[f"{latent}_mean"].values for latent in TwinLatents._fields)
+    values = sum(cache.rows[f"{latent}_mean"].values for latent in TwinLatents._fields)
     size = cache.last * cache.files.sizes[0] + cache.files.sizes[1]
     geometry = m["autoencoder_config"]
     lines = [

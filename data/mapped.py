@@ -31,7 +31,7 @@ class MappedFiles:
     def __init__(self, path_of: Callable[[int], Path], count: int, size: int, last_size: int) -> None:
         self.path_of, self.sizes = path_of, (size, last_size)
         self.stride = -(-max(self.sizes) // mmap.ALLOCATIONGRANULARITY) * mmap.ALLOCATIONGRANULARITY
-        self.mapped = np.zeros(count, dtype=bool)
+        self.mapped, self.missing = np.zeros(count, dtype=bool), count
         reserved = mmap.mmap(-1, count * self.stride, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS, prot=0)
         self.address = np.frombuffer(reserved, dtype=np.uint8).ctypes.data
         stretch = (ctypes.c_uint8 * len(reserved)).from_address(self.address)
@@ -40,10 +40,11 @@ class MappedFiles:
 
     def require(self, files: np.ndarray) -> None:
         """Map those that are not yet. Raises `UserError` for one that is missing or of another size."""
-        if not self.mapped[files].all():
+        if self.missing and not self.mapped[files].all():
             for file in np.unique(files[~self.mapped[files]]).tolist():
                 self._map(file)
                 self.mapped[file] = True
+                self.missing -= 1
 
     def _map(self, file: int) -> None:
         path, size = self.path_of(file), self.sizes[file == len(self.mapped) - 1]
