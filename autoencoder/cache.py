@@ -18,8 +18,8 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader
 
-from autoencoder.cached import show
 from autoencoder.model import VidTwin
+from autoencoder.show_cache import show
 from autoencoder.train import Stage1Config, indexed
 from data.clips import UnreadableFile
 from data.index import VideoIndex

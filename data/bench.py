@@ -52,6 +52,7 @@ class BareDecoder(Dataset):
     """The frames that `clips` would take, decoded at their own size and dropped."""
 
     in_memory = False
+    clip_bytes = 0  # none of them leaves its worker
 
     def __init__(self, clips: ClipDataset) -> None:
         self.clips = clips
