@@ -1,29 +1,40 @@
 """Encode a data set once: the twin latents of every clip, for stage two.
 
-`python -m autoencoder.cache --run runs/NAME` encodes what the run was trained on, split by split, to
-`runs/NAME/latents/<split>`.
+    python -m autoencoder.cache --run runs/NAME
+    python -m autoencoder.cache show runs/NAME/latents/train --weights runs/NAME/weights/ema --num 16
+
+The first encodes what the run was trained on, split by split, to `runs/NAME/latents/<split>`, goes on where it was
+interrupted, and writes damaged shards again. The second decodes some of its clips beside their originals.
 """
 
 import sys
 from collections.abc import Iterator
+from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Literal
 
 import torch
 from torch import Tensor
 from torch.utils.data import DataLoader
 
 from autoencoder.model import VidTwin
+from autoencoder.show_cache import show
 from autoencoder.train import Stage1Config, indexed
-from data.clips import ClipDataset
-from data.config import DataConfig
-from data.latents import CachePlan, LatentCache, LatentWriter
+from data.clips import UnreadableFile
+from data.index import VideoIndex
+from data.latent_clips import ChosenClips, ClipChoice
+from data.latent_plan import CachePlan, Precision, VideoTable
+from data.latent_writer import LatentWriter
+from data.latents import LatentCache, describe_rounding
+from data.loader import TIME_LIMIT
 from data.video import to_float
 from runtime import distributed
 from runtime.config import load, parse
 from runtime.errors import Preempted, UserError
 from runtime.preemption import StopRequest
 from runtime.progress import Progress
+from runtime.run import lock
 from runtime.script import script
 from runtime.weights import load_model, weights_hash
 
@@ -36,7 +47,9 @@ class CacheConfig:
         run: a stage-one run; the cache goes to its `latents/<split>`.
         weights: the autoencoder's folder; empty for the run's averaged weights.
         splits: of the data set that the run was trained on.
-        clips_per_video: 1 takes the window in the middle; more take windows and flips at random, as training does.
+        clips_per_video: 1 takes the window in the middle; more take windows at random; `all` takes every window.
+        flipped: follow every clip by its mirror image; without, random windows are flipped at random, as in training.
+        precision: in which the posterior's moments are stored.
         batch_size: clips in one forward pass.
         shard_size: clips in a file.
         workers: decoding processes for each encoding process.
@@ -45,41 +58,64 @@ class CacheConfig:
     run: str = "runs/stage1"
     weights: str = ""
     splits: list[str] = field(default_factory=lambda: ["train", "test"])
-    clips_per_video: int = 1
+    clips_per_video: int | Literal["all"] = 1
+    flipped: bool = False
+    precision: Precision = "fp32"
     batch_size: int = 16
     shard_size: int = 512
     workers: int = 4
 
+    def __post_init__(self) -> None:
+        least = {"clips_per_video": 1, "batch_size": 1, "shard_size": 1, "workers": 0}
+        for name, lowest in least.items():
+            if getattr(self, name) != "all" and getattr(self, name) < lowest:
+                raise UserError(f"--{name} must be at least {lowest}")
+
 
 @torch.inference_mode()
-def encode_split(model: VidTwin, clips: ClipDataset, writer: LatentWriter, workers: int, stop: StopRequest) -> None:
-    """Encode this process's share of the shards that are not there yet; at most one is lost when asked to stop."""
+def encode_shards(
+    model: VidTwin, clips: ChosenClips, writer: LatentWriter, videos: VideoTable, missing: list[int], workers: int
+) -> None:
+    """Encode these shards; at most one is lost when asked to stop.
+
+    A file that turned bad since it was indexed ends the run: a clip of another in its place would be a silent error,
+    and a cache without it would depend on the moment at which it turned bad.
+    """
     device = next(model.parameters()).device
-    missing = writer.missing(distributed.rank(), distributed.world_size())
     total = sum(len(writer.plan.shard_clips(k)) for k in missing)
     progress = Progress(f"caching {writer.plan.split}", total, "clips", show=distributed.is_main())
-    batches = iter(load_batches(clips, writer.plan, missing, workers))
-    for shard in missing:
-        rows: list[dict[str, Tensor]] = []
-        while sum(len(row["label"]) for row in rows) < len(writer.plan.shard_clips(shard)):
-            if stop.number:
-                raise Preempted(stop.number, f"shard {shard}")
-            batch = next(batches)
-            rows.append(encode_batch(model, batch, device))
-            progress.advance(len(batch["label"]))
-        writer.write(shard, {name: torch.cat([row[name] for row in rows]) for name in rows[0]})
+    batches = iter(load_batches(clips, writer.plan, videos, missing, workers))
+    with StopRequest() as stop:
+        for shard in missing:
+            rows: list[dict[str, Tensor]] = []
+            while sum(len(row["label"]) for row in rows) < len(writer.plan.shard_clips(shard)):
+                if stop.number:
+                    raise Preempted(stop.number, f"shard {shard}")
+                batch = next(batches)
+                rows.append(encode_batch(model, batch, device))
+                progress.advance(len(batch["label"]))
+            writer.write(shard, {name: torch.cat([row[name] for row in rows]) for name in rows[0]})
 
 
-def load_batches(clips: ClipDataset, plan: CachePlan, shards: list[int], workers: int) -> DataLoader:
+def load_batches(
+    clips: ChosenClips, plan: CachePlan, videos: VideoTable, shards: list[int], workers: int
+) -> DataLoader:
     """Batches of the shards' clips in order; none crosses a shard's end."""
 
     def batches() -> Iterator[list[tuple[int, int]]]:
         for shard in shards:
-            items = [(c % plan.clips_per_video, c // plan.clips_per_video) for c in plan.shard_clips(shard)]
+            items = [videos.place(clip) for clip in plan.shard_clips(shard)]
             for start in range(0, len(items), plan.batch_size):
                 yield items[start : start + plan.batch_size]
 
-    return DataLoader(clips, batch_sampler=list(batches()), num_workers=0 if clips.in_memory else workers)
+    workers = 0 if clips.in_memory else workers
+    return DataLoader(
+        clips,
+        batch_sampler=list(batches()),
+        num_workers=workers,
+        timeout=TIME_LIMIT if workers else 0,
+        multiprocessing_context="forkserver" if workers else None,
+    )
 
 
 def encode_batch(model: VidTwin, batch: dict[str, Tensor], device: torch.device) -> dict[str, Tensor]:
@@ -97,39 +133,59 @@ def encode_batch(model: VidTwin, batch: dict[str, Tensor], device: torch.device)
 
 
 def cache_split(config: CacheConfig, stage1: Stage1Config, model: VidTwin, split: str) -> Path:
-    """Write, or complete, or verify the cache of one split; returns its folder."""
-    data: DataConfig = stage1.data
+    """Write, or complete, or verify the cache of one split; returns its folder. All processes call it."""
     index = indexed(stage1, split)
-    plan = CachePlan(
+    choice = ClipChoice(model.config.frames, stage1.data.fps, config.clips_per_video, config.flipped, stage1.loop.seed)
+    videos = choice.table(index)
+    plan = plan_cache(config, choice, model, index, videos, split)
+    folder = Path(config.run) / "latents" / split
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    with ExitStack() as held:
+        if distributed.is_main():
+            held.enter_context(lock(folder.with_name(f".{split}.lock")))
+        writer = distributed.on_main(lambda: LatentWriter(folder, plan, videos))
+        missing = writer.missing(distributed.rank(), distributed.world_size())
+        if distributed.agree(bool(missing)):
+            distributed.on_main(writer.reopen)
+            size = (model.config.height, model.config.width)
+            clips = ChosenClips(index, choice, size, stage1.data.in_memory)
+            encode_or_explain(model, clips, writer, videos, missing, config.workers)
+        distributed.barrier()
+        distributed.on_main(writer.finish)
+        distributed.on_main(LatentCache(folder).verify)
+    return folder
+
+
+def plan_cache(
+    config: CacheConfig, choice: ClipChoice, model: VidTwin, index: VideoIndex, videos: VideoTable, split: str
+) -> CachePlan:
+    return CachePlan(
         autoencoder=weights_hash(model),
         autoencoder_config=plain_config(model),
         split=split,
-        names=index.names,
         classes=index.classes,
-        clips_per_video=config.clips_per_video,
-        fps=data.fps,
+        videos=videos.sha256(),
+        clips=sum(videos.clips),
+        clips_per_video=choice.clips_per_video,
+        flipped=choice.flipped,
+        seed=choice.seed,
+        fps=choice.fps,
+        precision=config.precision,
         shard_size=config.shard_size,
         batch_size=config.batch_size,
     )
-    folder = Path(config.run) / "latents" / split
-    if distributed.is_main():
-        LatentWriter(folder, plan)
-    distributed.barrier()
-    writer = LatentWriter(folder, plan)
-    if distributed.agree(bool(writer.missing(distributed.rank(), distributed.world_size()))):
-        size = (model.config.height, model.config.width)
-        clips = ClipDataset(
-            index, model.config.frames, data.fps, size, stage1.loop.seed, config.clips_per_video > 1, data.in_memory
-        )
-        with StopRequest() as stop:
-            encode_split(model, clips, writer, config.workers, stop)
-    distributed.barrier()
-    if distributed.is_main():
-        if not (folder / "manifest.json").exists():
-            writer.finish()
-        LatentCache(folder).verify()
-    distributed.barrier()
-    return folder
+
+
+def encode_or_explain(
+    model: VidTwin, clips: ChosenClips, writer: LatentWriter, videos: VideoTable, missing: list[int], workers: int
+) -> None:
+    try:
+        encode_shards(model, clips, writer, videos, missing, workers)
+    except UnreadableFile as error:
+        raise UserError(
+            f"{error}; put it back and give the same command again (what is encoded stays), or remove it and "
+            f"{writer.folder}"
+        ) from error
 
 
 def plain_config(model: VidTwin) -> dict[str, object]:
@@ -137,8 +193,16 @@ def plain_config(model: VidTwin) -> dict[str, object]:
     return {name: value for name, value in model.config.items() if not name.startswith("_")}
 
 
+def report(folder: Path) -> None:
+    cache = LatentCache(folder)
+    print("\n".join([f"{folder}: {len(cache)} clips, verified", *describe_rounding(cache.manifest)]), flush=True)
+
+
 @script
 def main(argv: list[str]) -> None:
+    if argv[:1] == ["show"]:
+        show(argv[1:])
+        return
     config, _ = parse(CacheConfig, argv, "Encode a data set into a cache of twin latents.")
     if not (Path(config.run) / "config.yaml").is_file():
         raise UserError(f"{config.run} is no stage-one run (no config.yaml); train one first: make stage1")
@@ -148,7 +212,7 @@ def main(argv: list[str]) -> None:
         for split in config.splits:
             folder = cache_split(config, stage1, model, split)
             if distributed.is_main():
-                print(f"{folder}: {len(LatentCache(folder))} clips, verified", flush=True)
+                report(folder)
 
 
 if __name__ == "__main__":

@@ -1,12 +1,15 @@
 """How fast clips are loaded, against the bare decoder on the same files.
 
     python -m data.bench DIR --workers 0 2 --json bench.json
+    python -m data.bench --latents [DIR] --sizes 1k 10k
 
 The loading path decodes, resizes, crops, flips and collates; the bare decoder decodes the same frames and drops them.
+The second form measures the reading of cached latents (see `data.latent_bench`).
 """
 
 import argparse
 import sys
+import tempfile
 import time
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass
@@ -21,6 +24,7 @@ from torch.utils.data import Dataset
 from data.backends import Backend, available
 from data.clips import ClipDataset
 from data.index import open_index
+from data.latent_bench import SIZES, as_figures, latent_table, measure_latents
 from data.loader import PREFETCH, train_loader
 from data.video import read_frames
 from runtime.errors import UserError
@@ -48,6 +52,7 @@ class BareDecoder(Dataset):
     """The frames that `clips` would take, decoded at their own size and dropped."""
 
     in_memory = False
+    clip_bytes = 0  # none of them leaves its worker
 
     def __init__(self, clips: ClipDataset) -> None:
         self.clips, self.clip_bytes = clips, 0
@@ -92,23 +97,49 @@ def table(rows: list[Row]) -> Table:
     return drawn
 
 
+def parser() -> argparse.ArgumentParser:
+    made = argparse.ArgumentParser(prog="data.bench", description="Clips a second of the loading path, or of latents.")
+    made.add_argument("root", type=Path, nargs="?", metavar="DIR", help="UCF-101, or any folder of videos")
+    made.add_argument("--backends", nargs="+", choices=available(), default=available())
+    made.add_argument("--workers", nargs="+", type=int, default=[0, 1, 2], metavar="N")
+    made.add_argument("--prefetch", nargs="+", type=int, default=[PREFETCH], metavar="N")
+    made.add_argument("--clips", type=int, default=160, metavar="N", help="in each of three rounds")
+    made.add_argument("--batch-size", type=int, default=8, metavar="N")
+    made.add_argument("--frames", type=int, default=16, metavar="N")
+    made.add_argument("--fps", type=float, default=8.0)
+    made.add_argument("--size", type=int, nargs=2, default=(224, 224), metavar=("H", "W"))
+    made.add_argument(
+        "--latents",
+        type=Path,
+        nargs="?",
+        const=Path(tempfile.gettempdir()),
+        metavar="DIR",
+        help="measure cached latents instead; they are written to DIR for as long",
+    )
+    made.add_argument("--sizes", nargs="+", choices=SIZES, default=list(SIZES), help="of the latents, in clips")
+    made.add_argument("--json", type=Path, metavar="FILE", help="write the figures there too")
+    return made
+
+
 @script
 def main(argv: list[str]) -> None:
-    parser = argparse.ArgumentParser(prog="data.bench", description="Clips a second of the loading path.")
-    parser.add_argument("root", type=Path, metavar="DIR", help="UCF-101, or any folder of videos")
-    parser.add_argument("--backends", nargs="+", choices=available(), default=available())
-    parser.add_argument("--workers", nargs="+", type=int, default=[0, 1, 2], metavar="N")
-    parser.add_argument("--prefetch", nargs="+", type=int, default=[PREFETCH], metavar="N")
-    parser.add_argument("--clips", type=int, default=160, metavar="N", help="in each of three rounds")
-    parser.add_argument("--batch-size", type=int, default=8, metavar="N")
-    parser.add_argument("--frames", type=int, default=16, metavar="N")
-    parser.add_argument("--fps", type=float, default=8.0)
-    parser.add_argument("--size", type=int, nargs=2, default=(224, 224), metavar=("H", "W"))
-    parser.add_argument("--json", type=Path, metavar="FILE", help="write the figures there too")
-    args = parser.parse_args(argv)
+    args = parser().parse_args(argv)
+    if bool(args.root) == bool(args.latents):
+        raise UserError("give either DIR, a folder of videos, or --latents")
     if min(*args.prefetch, args.clips, args.batch_size, args.frames, *args.size) < 1 or min(args.workers) < 0:
         raise UserError("counts and sizes must be at least 1, workers at least 0")
+    if args.latents:
+        rows = measure_latents(args.sizes, args.latents)
+        drawn, figures = latent_table(rows), as_figures(rows)
+    else:
+        rows = measure_loading(args)
+        drawn, figures = table(rows), [{**asdict(row), "kept": row.kept} for row in rows]
+    Console().print(drawn)
+    if args.json:
+        write_json(args.json, figures)
 
+
+def measure_loading(args: argparse.Namespace) -> list[Row]:
     torch.set_num_threads(1)  # as in a worker, so that their number alone is compared
     index, rows = open_index(args.root, "train"), []
     for backend in args.backends:
@@ -116,9 +147,7 @@ def main(argv: list[str]) -> None:
         for workers in args.workers:
             for prefetch in args.prefetch if workers else args.prefetch[:1]:
                 rows.append(measure(clips, args.clips, args.batch_size, workers, prefetch))
-    Console().print(table(rows))
-    if args.json:
-        write_json(args.json, [{**asdict(row), "kept": row.kept} for row in rows])
+    return rows
 
 
 if __name__ == "__main__":

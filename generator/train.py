@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from autoencoder.model import VidTwin
+from data.latent_source import latent_source
 from data.latents import LatentCache, TwinLatents
 from data.loader import ClipSampler
 from data.video import to_uint8, write_video
@@ -62,27 +63,30 @@ Batch = tuple[TwinLatents, Tensor, list[int]]
 
 
 class LatentBatches:
-    """A whole cache on the device, and the order in which training sees it."""
+    """A cache's latents on the device, and the order in which training sees them."""
 
     def __init__(self, cache: LatentCache, config: Stage2Config) -> None:
-        self.tensors = {name: each.to(distributed.device()) for name, each in cache.load().items()}
         self.sampled = config.sample_posterior
+        moments = ("mean", "logvar") if self.sampled else ("mean",)
+        names = ["label", *(f"{latent}_{moment}" for latent in TwinLatents._fields for moment in moments)]
+        self.source, said = latent_source(cache, names, distributed.device())
+        if distributed.is_main():
+            print(f"stage2: {said}", flush=True)
         self.order = (len(cache), config.loop.batch_size, distributed.rank(), distributed.world_size())
         self.accumulation, self.seed = config.engine.accumulation, config.loop.seed
 
     def __call__(self, start_step: int) -> Iterator[Batch]:
         """Micro-batches from a step on, without end: latents, labels, and the clips' places in the cache."""
-        for items in ClipSampler(*self.order, self.accumulation, start_step, self.seed):
-            clips = [index for _, index in items]
-            chosen = torch.tensor(clips, device=self.tensors["label"].device)
-            latents = TwinLatents(self.latent("structure", chosen), self.latent("dynamics", chosen))
-            yield latents, self.tensors["label"][chosen], clips
+        sampler = ClipSampler(*self.order, self.accumulation, start_step, self.seed)
+        for clips, tensors in self.source.batches([index for _, index in items] for items in sampler):
+            latents = TwinLatents(*(self.latent(name, tensors) for name in TwinLatents._fields))
+            yield latents, tensors["label"], clips
 
-    def latent(self, name: str, chosen: Tensor) -> Tensor:
-        mean = self.tensors[f"{name}_mean"][chosen]
+    def latent(self, name: str, tensors: dict[str, Tensor]) -> Tensor:
+        mean = tensors[f"{name}_mean"].float()
         if not self.sampled:
             return mean
-        return mean + (0.5 * self.tensors[f"{name}_logvar"][chosen]).exp() * torch.randn_like(mean)
+        return mean + (0.5 * tensors[f"{name}_logvar"].float()).exp() * torch.randn_like(mean)
 
 
 def open_cache(config: Stage2Config) -> tuple[LatentCache, VidTwin]:

@@ -1,7 +1,13 @@
 import json
+from dataclasses import replace
 
+import torch
+
+from data import latent_bench
 from data.backends import available
 from data.bench import main
+from data.latent_bench import MEANS, PlainFile, write_sparse_cache
+from data.latents import LatentCache
 
 
 def test_bench_measures_each_backend_and_worker_count(builtin_set, tmp_path, capsys):
@@ -16,3 +22,35 @@ def test_bench_measures_each_backend_and_worker_count(builtin_set, tmp_path, cap
     printed = capsys.readouterr().out
     assert all(name in printed for name in available())
     assert main([str(builtin_set), "--clips", "0"]) == 2
+
+
+def test_reading_latents_is_measured_against_a_plain_file(tmp_path, capsys):
+    file = tmp_path / "bench.json"
+    assert main(["--latents", str(tmp_path), "--sizes", "1k", "--json", str(file)]) == 0
+    [row] = json.loads(file.read_text())
+    assert row["clips"] == 1000
+    assert row["kept"] == row["cache"] / row["plain"]
+    assert row["open_seconds"] < 0.5
+    assert "1k" in capsys.readouterr().out
+    assert list(tmp_path.iterdir()) == [file]
+    assert main(["--latents", str(tmp_path), "--sizes", "1k", "--clips", "0"]) == 2
+    assert main([]) == 2
+
+
+def test_opening_costs_no_more_for_many_clips(tmp_path):
+    """Neither time nor memory that no file stands behind; every part of the cache can be read."""
+    anonymous = []
+    for clips in (2_000, 200_000):
+        folder = tmp_path / str(clips)
+        folder.mkdir()
+        write_sparse_cache(folder, replace(latent_bench.SMALL, clips=clips))
+        LatentCache(folder)
+        before = latent_bench.anonymous_memory()
+        cache = LatentCache(folder)
+        read = cache.read([0, clips // 2, clips - 1], MEANS)
+        anonymous.append(latent_bench.anonymous_memory() - before)
+        assert read["structure_mean"][0].any()
+        assert not read["structure_mean"][1].any()
+        assert torch.equal(read["dynamics_mean"][2], cache.shard((clips - 1) // 512, MEANS)["dynamics_mean"][-1])
+        PlainFile(cache).read(torch.arange(latent_bench.BATCH))
+    assert anonymous[1] < anonymous[0] + 1_000_000
