@@ -25,6 +25,7 @@ SCRIPTS = (
     "data/synthetic.py",
     "data/bench.py",
     "data/ucf101.py",
+    "data/latents.py",
     "data/shards.py",
 )
 
