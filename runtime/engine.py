@@ -298,7 +298,8 @@ def is_block_matrix(name: str, parameter: Tensor) -> bool:
 
 
 def deepspeed_config(optimizer: OptimizerConfig, config: EngineConfig, micro_batch: int) -> dict[str, object]:
-    zero: dict[str, object] = {"stage": config.zero_stage}
+    # DeepSpeed's own linear map for stage 3 would replace PyTorch's everywhere, and be computed again in `MLP`.
+    zero: dict[str, object] = {"stage": config.zero_stage, "memory_efficient_linear": False}
     if config.offload:
         zero["offload_optimizer"] = {"device": "cpu", "pin_memory": torch.cuda.is_available()}
     return {
