@@ -58,15 +58,7 @@ class WideQFormer(nn.Module):
         _, self.h, self.w = config.grid
         width = self.h * self.w * WIDE_CHANNELS
         self.narrow = nn.Conv3d(config.dim, WIDE_CHANNELS, 1)
-        self.qformer = QFormer(
-            config.num_queries,
-            width,
-            width,
-            config.qformer_depth,
-            gcd(width, config.qformer_heads),
-            config.qformer_hidden,
-            config.dropout,
-        )
+        self.qformer = QFormer.of(config, config.num_queries, width, width, gcd(width, config.qformer_heads))
         self.widen = nn.Conv2d(WIDE_CHANNELS, config.query_dim, 1)
 
     def forward(self, z: Tensor) -> Tensor:
@@ -83,15 +75,7 @@ class SpatialQFormer(nn.Module):
         self.halvings = nn.ModuleList(
             nn.Conv2d(config.dim, config.dim, 3, stride=2, padding=1) for _ in range(config.dynamics_halvings)
         )
-        self.qformer = QFormer(
-            queries,
-            config.query_dim,
-            config.dim,
-            config.qformer_depth,
-            config.qformer_heads,
-            config.qformer_hidden,
-            config.dropout,
-        )
+        self.qformer = QFormer.of(config, queries, config.query_dim, config.dim, config.qformer_heads)
         self.conv_out = nn.Conv2d(config.query_dim, 2 * channels, 3, padding=1)
 
     def forward(self, z: Tensor) -> tuple[Tensor, Tensor]:

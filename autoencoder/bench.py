@@ -21,7 +21,7 @@ import torch
 from torch import Tensor
 
 from autoencoder.discriminator import PatchDiscriminator
-from autoencoder.flops import training_flops
+from autoencoder.flops import inference_flops, training_flops
 from autoencoder.losses import discriminator_loss, generator_loss
 from autoencoder.model import VidTwin
 from autoencoder.perceptual import LPIPS, vgg_path
@@ -98,16 +98,16 @@ class Workload:
 
     def encode(self) -> tuple[Callable, int]:
         model, video = self.model().eval(), self.video()
-        return inferring(lambda: model.encode(video)), inference_flops(self.config)["encode"]
+        return inferring(lambda: model.encode(video)), inference_flops(self.config.model)["encode"]
 
     def decode(self) -> tuple[Callable, int]:
         model, video = self.model().eval(), self.video()
         latents = inferring(lambda: model.encode(video).mode())()
-        return inferring(lambda: model.decode(latents)), inference_flops(self.config)["decode"]
+        return inferring(lambda: model.decode(latents)), inference_flops(self.config.model)["decode"]
 
     def forward(self) -> tuple[Callable, int]:
         model, video = self.model().eval(), self.video()
-        return inferring(lambda: model(video)), sum(inference_flops(self.config).values())
+        return inferring(lambda: model(video)), sum(inference_flops(self.config.model).values())
 
     def forward_backward(self) -> tuple[Callable, int]:
         """Without loss networks and optimizer."""
@@ -155,18 +155,6 @@ NEEDS_VGG = "training step + LPIPS + GAN"
 
 def inferring(run: Callable) -> Callable:
     return torch.inference_mode()(run)
-
-
-def inference_flops(config: Stage1Config) -> dict[str, int]:
-    """Of one clip."""
-    with torch.device("meta"):
-        model = VidTwin.from_config_fields(config.model).eval().requires_grad_(False)
-        video = torch.empty(1, 3, *config.model.video_shape)
-        latents = model.encode(video).mode()
-        return {
-            "encode": count_flops(lambda: model.encode(video)),
-            "decode": count_flops(lambda: model.decode(latents)),
-        }
 
 
 def loss_flops(config: Stage1Config, adversarial: bool, perceptual: bool) -> int:

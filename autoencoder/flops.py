@@ -7,6 +7,18 @@ from autoencoder.model import VidTwin
 from runtime.flops import count_flops
 
 
+def inference_flops(config: VidTwinConfig, batch: int = 1) -> dict[str, int]:
+    """`encode` and `decode` of so many clips."""
+    with torch.device("meta"):
+        model = VidTwin.from_config_fields(config).eval().requires_grad_(False)
+        video = torch.empty(batch, 3, *config.video_shape)
+        latents = model.encode(video).mode()
+        return {
+            "encode": count_flops(lambda: model.encode(video)),
+            "decode": count_flops(lambda: model.decode(latents)),
+        }
+
+
 def training_flops(config: VidTwinConfig) -> int:
     """Of one clip's forward and backward pass through the autoencoder, loss networks aside."""
     with torch.device("meta"):

@@ -5,6 +5,8 @@ import torch.nn.functional as F
 from einops import rearrange
 from torch import Tensor, nn
 
+from autoencoder.config import VidTwinConfig
+
 LAYER_NORM_EPS = 1e-12
 CROSS_ATTENTION_EVERY = 2
 
@@ -64,6 +66,13 @@ class QFormer(nn.Module):
         self.layers = nn.ModuleList(
             QFormerLayer(dim, None if i % CROSS_ATTENTION_EVERY else context_dim, num_heads, hidden, dropout)
             for i in range(depth)
+        )
+
+    @classmethod
+    def of(cls, config: VidTwinConfig, num_queries: int, dim: int, context_dim: int, num_heads: int) -> "QFormer":
+        """As deep and with as much hidden width and dropout as `config` says."""
+        return cls(
+            num_queries, dim, context_dim, config.qformer_depth, num_heads, config.qformer_hidden, config.dropout
         )
 
     def forward(self, context: Tensor) -> Tensor:

@@ -13,15 +13,7 @@ class TemporalQFormer(nn.Module):
 
     def __init__(self, config: VidTwinConfig) -> None:
         super().__init__()
-        self.qformer = QFormer(
-            config.num_queries,
-            config.query_dim,
-            config.dim,
-            config.qformer_depth,
-            config.qformer_heads,
-            config.qformer_hidden,
-            config.dropout,
-        )
+        self.qformer = QFormer.of(config, config.num_queries, config.query_dim, config.dim, config.qformer_heads)
 
     def forward(self, z: Tensor) -> Tensor:
         """`b d t h w` to one map for each query, `(b q) c h w` with c = `query_dim`."""

@@ -13,9 +13,8 @@ from safetensors.torch import save
 from torch import Tensor
 
 from data.latent_plan import checksum_path, shard_path
-from runtime.checkpoint import flush
 from runtime.errors import UserError
-from runtime.files import sha256
+from runtime.files import sha256, write_whole
 
 STORED = {"F64": torch.float64, "F32": torch.float32, "F16": torch.float16, "BF16": torch.bfloat16, "I64": torch.int64}
 
@@ -77,18 +76,6 @@ def write_shard(folder: Path, shard: int, tensors: dict[str, Tensor]) -> None:
         line = f"{hashlib.sha256(content).hexdigest()}  {path.name}\n"
         write_whole(checksum_path(folder, shard), line.encode())
         write_whole(path, content)
-
-
-def write_whole(path: Path, content: bytes) -> None:
-    """Beside its place, to the disk, and then into its place."""
-    partial = path.with_name(f".{path.name}.partial")
-    try:
-        partial.write_bytes(content)
-        flush(partial)
-        partial.replace(path)
-    except OSError:
-        partial.unlink(missing_ok=True)
-        raise
 
 
 def is_whole(folder: Path, shard: int) -> bool:

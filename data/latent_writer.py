@@ -7,11 +7,11 @@ from safetensors import safe_open
 from torch import Tensor
 
 from data.latent_plan import DTYPES, MANIFEST, PLAN, VIDEOS, CachePlan, VideoTable, shard_path
-from data.latent_shard import Layout, checksum_line, is_whole, one_line_when_full, write_shard, write_whole
+from data.latent_shard import Layout, checksum_line, is_whole, one_line_when_full, write_shard
 from data.latent_statistics import MOMENTS, RunningStatistics, channel_sums, rounding
 from data.twins import TwinLatents
 from runtime.errors import UserError
-from runtime.files import sha256
+from runtime.files import sha256, write_whole
 
 SUMMARY = (*(f"{latent}_sums" for latent in TwinLatents._fields), "rounding")
 

@@ -7,6 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from autoencoder.config import VidTwinConfig
+from autoencoder.flops import inference_flops
 from autoencoder.model import VidTwin
 from data.latents import TwinLatents
 from eval.counting import training_cost
@@ -90,12 +91,14 @@ def autoencoder_cost(config: VidTwinConfig, batch: int = 1, name: str = "autoenc
         reconstruction, posterior = model(target)
         return (reconstruction - target).abs().mean() + posterior.kl()
 
-    with torch.device("meta"):
-        model = build().eval().requires_grad_(False)
-        latents = TwinLatents(*(torch.empty(batch, *shape) for shape in geometry.latents))
-        encode, decode = (count_flops(run) for run in (lambda: model.encode(video()), lambda: model.decode(latents)))
+    flops = inference_flops(config, batch)
     return Cost(
-        name, batch, encode_flops=encode, decode_flops=decode, **latent_row(geometry), **training_cost(build, loss)
+        name,
+        batch,
+        encode_flops=flops["encode"],
+        decode_flops=flops["decode"],
+        **latent_row(geometry),
+        **training_cost(build, loss),
     )
 
 

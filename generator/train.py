@@ -98,7 +98,7 @@ def open_cache(config: Stage2Config) -> tuple[LatentCache, VidTwin]:
         raise UserError(f"{config.cache} has no dynamics latent: stage two models both; choose another autoencoder")
     autoencoder = load_model(VidTwin, config.autoencoder)
     cache.require_autoencoder(weights_hash(autoencoder))
-    cache.verify()
+    distributed.on_main(cache.verify)
     return cache, autoencoder
 
 

@@ -5,7 +5,6 @@ an older one go. Whatever moment the power fails, the newest complete one is fou
 """
 
 import json
-import os
 import shutil
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -16,7 +15,7 @@ import torch
 
 from runtime import distributed
 from runtime.errors import UserError
-from runtime.files import sha256, write_text
+from runtime.files import flush, sha256, write_text
 
 MANIFEST = "manifest.json"
 STATE = "state.pt"
@@ -159,12 +158,3 @@ def remove_older(root: Path, newest: Path, keep: int) -> None:
     for place in older[: max(len(older) + 1 - keep, 0)]:
         if place.name != best:
             shutil.rmtree(place)
-
-
-def flush(path: Path) -> None:
-    """Have the operating system put a file, or a folder's names, on disk."""
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import os
 from pathlib import Path
 
 from safetensors.torch import save_file
@@ -23,6 +24,27 @@ def save_tensors(path: Path, tensors: dict[str, Tensor]) -> None:
     partial = path.with_name(f".{path.name}.partial")
     save_file(tensors, partial)
     partial.replace(path)
+
+
+def write_whole(path: Path, content: bytes) -> None:
+    """Beside its place, to the disk, and then into its place."""
+    partial = path.with_name(f".{path.name}.partial")
+    try:
+        partial.write_bytes(content)
+        flush(partial)
+        partial.replace(path)
+    except OSError:
+        partial.unlink(missing_ok=True)
+        raise
+
+
+def flush(path: Path) -> None:
+    """Have the operating system put a file, or a folder's names, on disk."""
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
 
 
 def sha256(path: Path) -> str:
