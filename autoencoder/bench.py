@@ -25,7 +25,8 @@ from autoencoder.flops import inference_flops, training_flops
 from autoencoder.losses import discriminator_loss, generator_loss
 from autoencoder.model import VidTwin
 from autoencoder.perceptual import LPIPS, vgg_path
-from autoencoder.train import Stage1Config, build, training_step
+from autoencoder.stage1 import Stage1Config
+from autoencoder.train import build, training_step
 from runtime import distributed
 from runtime.config import load
 from runtime.errors import UserError
@@ -130,8 +131,8 @@ class Workload:
         )
         loop = replace(self.config.loop, batch_size=self.batch * self.config.engine.accumulation, save_every=0)
         config = replace(self.config, loss=loss, loop=loop, init_from="")
-        session, objective = build(config, RunFolder(tempfile.mkdtemp()), ["random"])
-        batch = {"video": self.pixels(), "video_index": torch.zeros(self.batch, dtype=torch.int64), "skipped": []}
+        session, objective = build(config, RunFolder(tempfile.mkdtemp()))
+        batch = {"video": self.pixels(), "name": ["random"], "skipped": []}
         flops = training_flops(config.model) + loss_flops(config, adversarial, perceptual)
 
         def run() -> None:

@@ -18,16 +18,17 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader
 
+from autoencoder.clips import indexed
 from autoencoder.model import VidTwin
 from autoencoder.show_cache import show
-from autoencoder.train import Stage1Config, indexed
+from autoencoder.stage1 import Stage1Config
 from data.clips import UnreadableFile
 from data.index import VideoIndex
 from data.latent_clips import ChosenClips, ClipChoice
 from data.latent_plan import CachePlan, Precision, VideoTable
 from data.latent_writer import LatentWriter
 from data.latents import LatentCache, describe_rounding
-from data.loader import TIME_LIMIT
+from data.loader import clip_loader
 from data.video import to_float
 from runtime import distributed
 from runtime.config import load, parse
@@ -108,14 +109,7 @@ def load_batches(
             for start in range(0, len(items), plan.batch_size):
                 yield items[start : start + plan.batch_size]
 
-    workers = 0 if clips.in_memory else workers
-    return DataLoader(
-        clips,
-        batch_sampler=list(batches()),
-        num_workers=workers,
-        timeout=TIME_LIMIT if workers else 0,
-        multiprocessing_context="forkserver" if workers else None,
-    )
+    return clip_loader(clips, list(batches()), plan.batch_size, workers)
 
 
 def encode_batch(model: VidTwin, batch: dict[str, Tensor], device: torch.device) -> dict[str, Tensor]:

@@ -8,8 +8,9 @@ from einops import rearrange
 from PIL import Image
 from torch import Tensor
 
+from autoencoder.clips import indexed
 from autoencoder.model import VidTwin
-from autoencoder.train import Stage1Config, indexed
+from autoencoder.stage1 import Stage1Config
 from data.latent_clips import ChosenClips, ClipChoice
 from data.latents import LatentCache, TwinLatents
 from data.video import to_uint8, write_video

@@ -4,74 +4,33 @@
 """
 
 import sys
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
-from pathlib import Path
+from collections.abc import Iterator
 
 import torch
 from torch import Tensor
 from torch.utils.data import DataLoader
 
-from autoencoder.config import VidTwinConfig
+from autoencoder.clips import training_clips, validation_clips
 from autoencoder.discriminator import PatchDiscriminator
 from autoencoder.flops import training_flops
-from autoencoder.losses import LossConfig
 from autoencoder.model import VidTwin
 from autoencoder.objective import Objective, ScaledAutoencoder
 from autoencoder.panels import four_panels
 from autoencoder.perceptual import require_vgg
+from autoencoder.stage1 import Stage1Config
 from autoencoder.warm_start import warm_start
-from data.clips import ClipDataset, skipped_files
-from data.config import DataConfig
-from data.index import VideoIndex, open_index
+from data.clips import skipped_files
 from data.latents import TwinLatents
-from data.loader import eval_loader, train_loader
 from data.pixels import psnr, ssim
 from data.video import to_float, to_uint8, write_video
 from runtime import distributed
 from runtime.ema import EMA
-from runtime.engine import Engine, EngineConfig, OptimizerConfig
-from runtime.loop import LoopConfig, describe_plan, load_raw_weights, run_or_plan, save_both
+from runtime.engine import Engine
+from runtime.loop import describe_plan, load_raw_weights, run_or_plan, save_both
 from runtime.run import RunFolder
 from runtime.script import script
 from runtime.session import Session
 from runtime.speed import Speed
-
-
-@dataclass(frozen=True)
-class ValidationConfig:
-    """What is measured on held-out videos.
-
-    Attributes:
-        clips: at most so many, spread evenly over the videos.
-        batch_size: clips a forward pass.
-    """
-
-    clips: int = 256
-    batch_size: int = 8
-
-
-@dataclass(frozen=True)
-class Stage1Config:
-    """Everything that makes a stage-one run what it is.
-
-    Attributes:
-        run: the run's folder.
-        init_from: weights to start from, for fine-tuning or at another geometry: a diffusers folder or a released
-            checkpoint; empty for a fresh start.
-        sample_posterior: reconstruct from a posterior sample (the paper's); otherwise from its mean.
-    """
-
-    run: str = "runs/stage1"
-    init_from: str = ""
-    model: VidTwinConfig = VidTwinConfig()
-    data: DataConfig = DataConfig()
-    loss: LossConfig = LossConfig()
-    optimizer: OptimizerConfig = OptimizerConfig()
-    engine: EngineConfig = EngineConfig()
-    loop: LoopConfig = LoopConfig()
-    validation: ValidationConfig = ValidationConfig()
-    sample_posterior: bool = True
 
 
 def train(config: Stage1Config) -> None:
@@ -84,15 +43,15 @@ def train(config: Stage1Config) -> None:
 
 
 def run_loop(config: Stage1Config, run: RunFolder) -> None:
-    dataset, held_out = open_clips(config, "train"), validation_clips(config)
+    training, held_out = training_clips(config), validation_clips(config)
     torch.manual_seed(config.loop.seed)
-    session, objective = build(config, run, dataset.index.names)
-    batches = training_batches(config, dataset, session.step)
+    session, objective = build(config, run)
+    batches = iter(training(session.step))
     with session.running():
         while session.step < config.loop.steps:
             with session.watched():
-                terms, clips = training_step(config, session, objective, batches)
-            session.end_step(clips)
+                terms, files = training_step(config, session, objective, batches)
+            session.end_step(files)
             if config.loop.due(session.step, config.loop.log_every):
                 session.log(terms | session.state_of_engines())
             if config.loop.due(session.step, config.loop.validate_every):
@@ -101,36 +60,7 @@ def run_loop(config: Stage1Config, run: RunFolder) -> None:
     finish(config, session)
 
 
-def open_clips(config: Stage1Config, split: str) -> ClipDataset:
-    index = indexed(config, split)
-    model, data, training = config.model, config.data, split == "train"
-    size = (model.height, model.width)
-    return ClipDataset(
-        index, model.frames, data.fps, size, config.loop.seed, training, data.in_memory, data.on_bad_file
-    )
-
-
-def indexed(config: Stage1Config, split: str) -> VideoIndex:
-    """A split's index, which the main process makes, keeps in the run's folder, and reports on."""
-    data = config.data
-
-    def look() -> VideoIndex:
-        return open_index(data.root, split, data.fold, Path(config.run) / "index.json", data.on_bad_file)
-
-    index = distributed.on_main(look)
-    if distributed.is_main() and (report := index.report()):
-        print(report, flush=True)
-    return index
-
-
-def validation_clips(config: Stage1Config) -> DataLoader:
-    dataset = open_clips(config, "test")
-    stride = max(len(dataset) // config.validation.clips, 1)
-    chosen = range(0, len(dataset), stride)[: config.validation.clips]
-    return eval_loader(dataset, config.validation.batch_size, distributed.rank(), distributed.world_size(), chosen)
-
-
-def build(config: Stage1Config, run: RunFolder, clip_names: Sequence[str]) -> tuple[Session, Objective]:
+def build(config: Stage1Config, run: RunFolder) -> tuple[Session[str], Objective]:
     """Both engines, resumed, and the objective that joins them."""
     loop, micro_batch = config.loop, config.loop.micro_batch(config.engine.accumulation)
     autoencoder = VidTwin.from_config_fields(config.model)
@@ -146,7 +76,7 @@ def build(config: Stage1Config, run: RunFolder, clip_names: Sequence[str]) -> tu
         )
     objective = Objective(config.loss, model, engines.get("discriminator"))
     speed = Speed(training_flops(config.model), config.engine.dtype)
-    return Session("stage1", run, loop, engines, ema, speed, clip_names), objective
+    return Session("stage1", run, loop, engines, ema, speed, file_of=str), objective
 
 
 def start_from(autoencoder: VidTwin, source: str) -> None:
@@ -155,30 +85,14 @@ def start_from(autoencoder: VidTwin, source: str) -> None:
         print("\n".join([f"starting from the weights in {source}", *notes]), flush=True)
 
 
-def training_batches(config: Stage1Config, dataset: ClipDataset, start_step: int) -> Iterator[dict[str, Tensor]]:
-    return iter(
-        train_loader(
-            dataset,
-            batch_size=config.loop.batch_size,
-            rank=distributed.rank(),
-            world=distributed.world_size(),
-            accumulation=config.engine.accumulation,
-            start_step=start_step,
-            seed=config.loop.seed,
-            workers=config.data.workers,
-            prefetch=config.data.prefetch,
-        )
-    )
-
-
 def training_step(
-    config: Stage1Config, session: Session, objective: Objective, batches: Iterator[dict[str, Tensor]]
-) -> tuple[dict[str, Tensor], list[int]]:
-    """One optimizer step of each engine: the terms of its last micro-batch, unread, and the clips it saw."""
-    engine, clips = session.engines["autoencoder"], []
+    config: Stage1Config, session: Session[str], objective: Objective, batches: Iterator[dict[str, Tensor]]
+) -> tuple[dict[str, Tensor], list[str]]:
+    """One optimizer step of each engine: the terms of its last micro-batch, unread, and the files it saw."""
+    engine, files = session.engines["autoencoder"], []
     for micro_step in range(config.engine.accumulation):
         batch = next(batches)
-        clips += batch["video_index"].tolist()
+        files += batch["name"]
         session.seed(micro_step)
         video = to_float(batch["video"].to(engine.device, non_blocking=True)).to(config.engine.dtype)
         reconstruction, posterior, log_scale = engine(video, sample=config.sample_posterior)
@@ -194,7 +108,7 @@ def training_step(
     if not engine.skipped:
         session.ema.update(autoencoder_weights(engine))
     terms["psnr"] = psnr(reconstruction.detach().float(), video.float()).mean()
-    return terms, clips
+    return terms, files
 
 
 def autoencoder_weights(engine: Engine) -> Iterator[tuple[str, Tensor]]:

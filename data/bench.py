@@ -22,7 +22,7 @@ from rich.table import Table
 from torch.utils.data import Dataset
 
 from data.backends import Backend, available
-from data.clips import ClipDataset
+from data.clips import ClipDataset, as_clip
 from data.index import open_index
 from data.latent_bench import SIZES, as_figures, latent_table, measure_latents
 from data.loader import PREFETCH, train_loader
@@ -55,15 +55,17 @@ class BareDecoder(Dataset):
     clip_bytes = 0  # none of them leaves its worker
 
     def __init__(self, clips: ClipDataset) -> None:
-        self.clips, self.clip_bytes = clips, 0
+        self.clips = clips
 
     def __len__(self) -> int:
         return len(self.clips)
 
-    def __getitem__(self, item: tuple[int, int]) -> int:
+    def __getitem__(self, item: tuple[int, int]) -> dict[str, torch.Tensor]:
         epoch, i = item
         indices, _, _ = self.clips.window(epoch, i)
-        return len(read_frames(self.clips.index.videos[i], indices.tolist(), None, self.clips.backend))
+        with self.clips.index.file(i) as info:
+            frames = read_frames(info, indices.tolist(), None, self.clips.backend)
+        return {"video": as_clip(frames[:0], flip=False)}
 
 
 def measure(clips: ClipDataset, count: int, batch_size: int, workers: int, prefetch: int, rounds: int = 3) -> Row:

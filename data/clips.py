@@ -1,13 +1,12 @@
 """Clips of a fixed length, rate and size from the videos of an index."""
 
 from concurrent.futures import ThreadPoolExecutor
-from functools import partial
 
-import numpy as np
 import psutil
 import torch
+from einops import rearrange
 from torch import Tensor
-from torch.utils.data import Dataset
+from torch.utils.data import Dataset, default_collate
 
 from data.backends import Backend
 from data.config import OnBadFile
@@ -41,9 +40,15 @@ def choose_window(
 
 
 def as_clip(frames: Tensor, flip: bool) -> Tensor:
-    """`t h w c` to `c t h w`, flipped left to right or not, in one copy: numpy flips by a view."""
-    pixels = frames.numpy()[:, :, ::-1] if flip else frames.numpy()
-    return torch.from_numpy(np.ascontiguousarray(pixels.transpose(3, 0, 1, 2)))
+    """`t h w c`, flipped left to right or not, as a view `c t h w`; what takes it to float lays it out anew."""
+    return rearrange(frames.flip(2) if flip else frames, "t h w c -> c t h w")
+
+
+def collate(clips: list[dict[str, Tensor | int | str]]) -> dict[str, Tensor | list[str]]:
+    """One batch; frames keep the layout that they were decoded in, so that each is copied in one piece."""
+    videos = [rearrange(clip["video"], "c t h w -> t h w c") for clip in clips]
+    others = [{key: value for key, value in clip.items() if key != "video"} for clip in clips]
+    return {"video": rearrange(default_collate(videos), "b t h w c -> b c t h w"), **default_collate(others)}
 
 
 class UnreadableFile(UserError):
@@ -62,8 +67,8 @@ class ClipDataset(Dataset):
     In training, start and horizontal flip are random by (seed, epoch, video); otherwise the window in the middle
     is taken, unflipped. A video slower than `fps` repeats frames; one too short for a clip repeats its last.
 
-    An item is a dict: `video` uint8 `c t h w`, `label`, `video_index`, `first_frame`, and `skipped`, the names of
-    files that turned out bad and gave way to the next good one (empty when none did); with `on_bad_file="error"`
+    An item is a dict: `video` uint8 `c t h w`, `label`, `video_index`, `name`, `first_frame`, and `skipped`, the names
+    of files that turned out bad and gave way to the next good one (empty when none did); with `on_bad_file="error"`
     such a file raises `UnreadableFile` instead.
     """
 
@@ -115,17 +120,18 @@ class ClipDataset(Dataset):
             "video": as_clip(self._frames(i, indices), flip),
             "label": self.index.labels[i],
             "video_index": i,
+            "name": self.index.names[i],
             "first_frame": round(start),
         }
 
     def _frames(self, i: int, indices: Tensor) -> Tensor:
-        info = self.index.videos[i]
         if self.stored is None:
-            return read_frames(info, indices.tolist(), self.size, self.backend)
+            with self.index.file(i) as info:
+                return read_frames(info, indices.tolist(), self.size, self.backend)
         if isinstance(self.stored[i], BadVideo):
             raise self.stored[i]
         if indices[-1] >= len(self.stored[i]):
-            raise BadVideo(info.path, f"has no frame {indices[-1]}")
+            raise BadVideo(self.index.videos[i].path, f"has no frame {indices[-1]}")
         return self.stored[i][indices]
 
     def _decode_into_memory(self) -> list[Tensor | BadVideo]:
@@ -138,12 +144,12 @@ class ClipDataset(Dataset):
                 "use --data.in_memory false"
             )
         with ThreadPoolExecutor() as pool:
-            decoded = pool.map(partial(_decode_or_explain, size=self.size), videos)
+            decoded = pool.map(self._decode_or_explain, range(len(videos)))
             return list(track(decoded, len(videos), "decoding", "videos"))
 
-
-def _decode_or_explain(video: VideoInfo, size: tuple[int, int]) -> Tensor | BadVideo:
-    try:
-        return decode_all(video, size)
-    except BadVideo as error:
-        return error
+    def _decode_or_explain(self, i: int) -> Tensor | BadVideo:
+        try:
+            with self.index.file(i) as info:
+                return decode_all(info, self.size)
+        except BadVideo as error:
+            return error

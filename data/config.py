@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 OnBadFile = Literal["skip", "error"]
+Split = Literal["train", "test"]
 
 
 @dataclass(frozen=True)
@@ -11,8 +12,8 @@ class DataConfig:
     """A data set and how clips are taken from it.
 
     Attributes:
-        root: folder with `UCF-101/` and `ucfTrainTestlist/`, or any folder with videos.
-        fold: which of UCF-101's three official splits.
+        root: folder with `UCF-101/` and `ucfTrainTestlist/`, any folder with videos, or shards (see `data.shards`).
+        fold: which of UCF-101's three official splits; of shards, it was chosen when they were packed.
         fps: rate at which a clip's frames are taken (the paper: 8).
         in_memory: keep all decoded, resized videos in memory as uint8.
         on_bad_file: leave files that cannot be read out, or end the run with the first.

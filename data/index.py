@@ -1,20 +1,21 @@
 """What a data set's folder holds: its videos, inspected, with labels where there are any."""
 
+from bisect import bisect_right
 from collections.abc import Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
+from itertools import accumulate
 from pathlib import Path
-from typing import Literal
 
 from data import folder, ucf101
-from data.config import OnBadFile
+from data.config import OnBadFile, Split
 from data.folder import UNLABELLED
+from data.shard_files import Shard, is_packed, read_list, read_records, read_shard_once
 from data.survey import survey
 from data.video import BadVideo, VideoInfo
 from runtime.errors import UserError
 
-__all__ = ["UNLABELLED", "Split", "VideoIndex", "open_index"]
-
-Split = Literal["train", "test"]
+__all__ = ["UNLABELLED", "VideoIndex", "open_index"]
 
 
 @dataclass(frozen=True)
@@ -38,19 +39,35 @@ class VideoIndex:
         """(name, problem) of the files that are used as far as they decode."""
         return tuple((n, info.problem) for n, info in zip(self.names, self.videos, strict=True) if info.problem)
 
+    def file(self, i: int) -> AbstractContextManager[VideoInfo]:
+        """A video, with a path that can be read inside the `with`."""
+        return nullcontext(self.videos[i])
+
     def report(self) -> str:
         """A line for each file with a problem, the files left out first; empty where all is well."""
         left_out = [f"left out: {name}: {reason}" for name, reason in self.bad]
         return "\n".join(left_out + [f"used in part: {name}: {problem}" for name, problem in self.noted])
 
 
+@dataclass(frozen=True)
+class PackedIndex(VideoIndex):
+    """The videos of `shards`, which are read whole: going through them in order reads each shard once."""
+
+    shards: tuple[Shard, ...]
+
+    def file(self, i: int) -> AbstractContextManager[VideoInfo]:
+        ends = list(accumulate(shard.videos for shard in self.shards))
+        shard = bisect_right(ends, i)
+        return read_shard_once(self.shards[shard])[i - ends[shard] + self.shards[shard].videos].as_file()
+
+
 def open_index(
     root: str | Path, split: Split, fold: int = 1, cache: Path | None = None, on_bad_file: OnBadFile = "skip"
 ) -> VideoIndex:
-    """Index a folder: UCF-101 where it holds `UCF-101/` and `ucfTrainTestlist/`, any other folder with videos else.
+    """Index a folder: shards, UCF-101 where it holds `UCF-101/` and `ucfTrainTestlist/`, any other with videos else.
 
-    Every file is decoded once, in processes of its own; `cache`, a JSON file outside the data set, keeps what was
-    found for the next time (see `data.survey`).
+    What shards hold was found out when they were packed. Every other file is decoded once, in processes of its own;
+    `cache`, a JSON file outside the data set, keeps what was found for the next time (see `data.survey`).
 
     Raises `UserError` for a missing folder, half a UCF-101, a folder without (readable) videos, and with
     `on_bad_file="error"` for any file that cannot be read.
@@ -58,6 +75,8 @@ def open_index(
     root = Path(root)
     if not root.is_dir():
         raise UserError(f"there is no folder {root}; give --data.root a folder with videos (make: DATA=...)")
+    if is_packed(root):
+        return _open_packed(root, split)
     halves = [root / ucf101.VIDEOS, root / ucf101.LISTS]
     present = [half.is_dir() for half in halves]
     if any(present) and not all(present):
@@ -74,6 +93,18 @@ def open_index(
         name, reason = index.bad[0]
         raise UserError(f"{len(index.bad)} files in {root} cannot be read; the first, {name}: {reason}")
     return index
+
+
+def _open_packed(root: Path, split: Split) -> PackedIndex:
+    packed, records = read_list(root, split), read_records(root, split)
+    return PackedIndex(
+        tuple(record.info for record in records),
+        tuple(record.name for record in records),
+        tuple(record.label for record in records),
+        packed.classes,
+        (),
+        packed.shards,
+    )
 
 
 def _build(

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 import torch
 from torch.utils.data import DataLoader, Sampler
 
-from data.clips import ClipDataset
+from data.clips import ClipDataset, collate
 from data.config import DataConfig
 from runtime.errors import UserError
 from runtime.random import generator
@@ -63,14 +63,45 @@ def train_loader(
     workers: int,
     prefetch: int = PREFETCH,
 ) -> DataLoader:
-    """Endless micro-batches for this rank from `start_step` on. In-memory sets need no worker processes.
+    """Endless micro-batches for this rank from `start_step` on."""
+    sampler = ClipSampler(len(dataset), batch_size, rank, world, accumulation, start_step, seed)
+    return clip_loader(dataset, sampler, sampler.micro_batch, workers, prefetch)
+
+
+def eval_loader(
+    dataset: ClipDataset, batch_size: int, rank: int, world: int, chosen: Sequence[int] | None = None
+) -> DataLoader:
+    """Each chosen video once (all by default), in order; rank r takes every `world`-th batch."""
+    items = [(0, i) for i in (range(len(dataset)) if chosen is None else chosen)]
+    batches = [items[start : start + batch_size] for start in range(0, len(items), batch_size)]
+    return clip_loader(dataset, batches[rank::world], batch_size)
+
+
+def clip_loader(
+    dataset: ClipDataset, batches: Sampler | list, largest: int, workers: int = 0, prefetch: int = PREFETCH
+) -> DataLoader:
+    """These batches of a data set's items, each of at most `largest`. In-memory sets need no worker processes.
 
     Raises `UserError` when shared memory cannot hold the batches that the workers prepare.
     """
-    sampler = ClipSampler(len(dataset), batch_size, rank, world, accumulation, start_step, seed)
-    if workers and not dataset.in_memory:
-        require_shared_memory(workers * prefetch * sampler.micro_batch * dataset.clip_bytes)
-    return _loader(dataset, sampler, workers, prefetch)
+    options = loader_options(0 if dataset.in_memory else workers, prefetch, largest * dataset.clip_bytes)
+    return DataLoader(dataset, batch_sampler=batches, **options)
+
+
+def loader_options(workers: int, prefetch: int, batch_bytes: int) -> dict[str, object]:
+    """How a `DataLoader` collates, and decodes ahead."""
+    options = {"collate_fn": collate, "pin_memory": torch.cuda.is_available()}
+    if not workers:
+        return options
+    require_shared_memory(workers * prefetch * batch_bytes)
+    return {
+        **options,
+        "num_workers": workers,
+        "prefetch_factor": prefetch,
+        "persistent_workers": True,
+        "timeout": TIME_LIMIT,
+        "multiprocessing_context": "forkserver",
+    }
 
 
 def require_shared_memory(needed: int, place: str = "/dev/shm") -> None:
@@ -80,28 +111,5 @@ def require_shared_memory(needed: int, place: str = "/dev/shm") -> None:
     if free < needed:
         raise UserError(
             f"the decoding processes need {needed / 1e9:.2f} GB of shared memory and {place} has {free / 1e9:.2f} GB; "
-            "enlarge it (docker: --shm-size), or lower --data.workers or --data.prefetch"
+            "enlarge it (docker: --shm-size), or use fewer workers, a smaller prefetch, or smaller batches"
         )
-
-
-def eval_loader(
-    dataset: ClipDataset, batch_size: int, rank: int, world: int, chosen: Sequence[int] | None = None, workers: int = 0
-) -> DataLoader:
-    """Each chosen video once (all by default), in order; rank r takes every `world`-th batch."""
-    items = [(0, i) for i in (range(len(dataset)) if chosen is None else chosen)]
-    batches = [items[start : start + batch_size] for start in range(0, len(items), batch_size)]
-    return _loader(dataset, batches[rank::world], workers)
-
-
-def _loader(dataset: ClipDataset, batches: Sampler | list, workers: int, prefetch: int = PREFETCH) -> DataLoader:
-    workers = 0 if dataset.in_memory else workers
-    return DataLoader(
-        dataset,
-        batch_sampler=batches,
-        num_workers=workers,
-        pin_memory=torch.cuda.is_available(),
-        prefetch_factor=prefetch if workers else None,
-        persistent_workers=workers > 0,
-        timeout=TIME_LIMIT if workers else 0,
-        multiprocessing_context="forkserver" if workers else None,
-    )

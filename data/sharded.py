@@ -1,19 +1,16 @@
 """Training clips from WebDataset shards, resumable by position."""
 
-import os
 from collections.abc import Iterator
-from contextlib import contextmanager
-from dataclasses import replace
-from pathlib import Path
+from copy import copy
 
 import torch
 from torch.utils.data import DataLoader, IterableDataset, get_worker_info
 
 from data.clips import SEPARATOR, UnreadableFile, as_clip, choose_window
 from data.config import OnBadFile
-from data.loader import PREFETCH, TIME_LIMIT
-from data.shards import Sample, ShardList, read_shard
-from data.video import BadVideo, VideoInfo, read_frames
+from data.loader import PREFETCH, loader_options
+from data.shard_files import Sample, ShardList, read_shard
+from data.video import BadVideo, read_frames
 from runtime.errors import UserError
 from runtime.random import generator
 
@@ -22,8 +19,8 @@ class ShardedClips(IterableDataset):
     """Training clips without end, the items of `data.clips.ClipDataset`, from shards read in a random order.
 
     An epoch's order of shards comes from (seed, epoch, number of shards) and the order inside one from (seed, epoch,
-    shard), so that a position says all. The streams, one for each worker of each node, take the shards in turn; a
-    stream holds one shard in memory. `start_batch` batches have been taken from this node's workers before.
+    shard), so that a position says all. The streams, one for each worker of each process, take the shards in turn; a
+    stream holds one shard in memory. With another number of processes or workers the order is another.
 
     Raises `UserError` when there are fewer shards than streams.
     """
@@ -39,17 +36,26 @@ class ShardedClips(IterableDataset):
         rank: int,
         world: int,
         workers: int,
-        start_batch: int = 0,
         on_bad_file: OnBadFile = "skip",
     ) -> None:
         if len(shards.shards) < world * max(workers, 1):
             raise UserError(
                 f"{len(shards.shards)} shards cannot be split over {world} processes x {max(workers, 1)} workers; "
-                "pack fewer videos into each, or use fewer workers"
+                "pack fewer videos into each, or use fewer --data.workers"
             )
         self.shards, self.frames, self.fps, self.size, self.seed = shards, frames, fps, size, seed
         self.batch_size, self.rank, self.world, self.workers = batch_size, rank, world, max(workers, 1)
-        self.start_batch, self.on_bad_file = start_batch, on_bad_file
+        self.start_batch, self.on_bad_file = 0, on_bad_file
+
+    def after(self, batches: int) -> "ShardedClips":
+        """The same, when so many batches have been taken from this process's workers."""
+        later = copy(self)
+        later.start_batch = batches
+        return later
+
+    @property
+    def clip_bytes(self) -> int:
+        return 3 * self.frames * self.size[0] * self.size[1]
 
     def __iter__(self) -> Iterator[dict[str, torch.Tensor | int | str]]:
         worker = get_worker_info()
@@ -62,8 +68,8 @@ class ShardedClips(IterableDataset):
                 clip = self._clip(epoch, sample)
             except BadVideo as error:
                 if self.on_bad_file == "error":
-                    raise UnreadableFile(f"{sample.name}: {error.reason}") from error
-                skipped.append(sample.name)
+                    raise UnreadableFile(f"{sample.record.name}: {error.reason}") from error
+                skipped.append(sample.record.name)
                 continue
             yield {**clip, "skipped": SEPARATOR.join(skipped)}
             skipped = []
@@ -82,37 +88,21 @@ class ShardedClips(IterableDataset):
                 taken = max(taken - shard.videos, 0)
             epoch += 1
 
-    def _clip(self, epoch: int, sample: Sample) -> dict[str, torch.Tensor | int]:
+    def _clip(self, epoch: int, sample: Sample) -> dict[str, torch.Tensor | int | str]:
         numbers = generator("clip", self.seed, epoch, sample.number)
-        indices, start, flip = choose_window(sample.info, self.frames, self.fps, numbers)
-        with _as_file(sample) as info:
+        indices, start, flip = choose_window(sample.record.info, self.frames, self.fps, numbers)
+        with sample.as_file() as info:
             frames = read_frames(info, indices.tolist(), self.size)
         return {
             "video": as_clip(frames, flip),
-            "label": sample.label,
+            "label": sample.record.label,
             "video_index": sample.number,
+            "name": sample.record.name,
             "first_frame": round(start),
         }
 
 
 def shard_loader(clips: ShardedClips, workers: int, prefetch: int = PREFETCH) -> DataLoader:
     """Batches of `clips`, which must have been made for as many workers."""
-    return DataLoader(
-        clips,
-        batch_size=clips.batch_size,
-        num_workers=workers,
-        pin_memory=torch.cuda.is_available(),
-        prefetch_factor=prefetch if workers else None,
-        multiprocessing_context="forkserver" if workers else None,
-        timeout=TIME_LIMIT if workers else 0,
-    )
-
-
-@contextmanager
-def _as_file(sample: Sample) -> Iterator[VideoInfo]:
-    """The video as a file that lives in memory."""
-    handle = os.memfd_create(Path(sample.name).name)
-    with os.fdopen(handle, "wb") as file:
-        file.write(sample.content)
-        file.flush()
-        yield replace(sample.info, path=Path(f"/proc/{os.getpid()}/fd/{handle}"))
+    options = loader_options(workers, prefetch, clips.batch_size * clips.clip_bytes)
+    return DataLoader(clips, batch_size=clips.batch_size, **options)

@@ -5,6 +5,7 @@ Whichever way a frame is read, its pixels are those of a decode from the first f
 """
 
 from collections.abc import Collection, Iterable, Iterator, Sequence
+from contextlib import suppress
 from fractions import Fraction
 from itertools import islice
 from pathlib import Path
@@ -48,13 +49,11 @@ def read_frames(
     """The frames at `indices` (any order, repeats allowed), uint8 `t h w c`, through `fit`.
 
     A `backend` that is asked for, or else the fastest there is, seeks them; where it cannot be trusted with the file,
-    the file is decoded from its first frame on. Raises `BadVideo` if it cannot be read or has fewer frames.
+    or gives up, the file is decoded from its first frame on. Raises `BadVideo` if it cannot be read or has fewer frames.
     """
     info = video if isinstance(video, VideoInfo) else probe(video)
     wanted, position = np.unique(np.asarray(indices), return_inverse=True)
-    chosen = backend_for(info, backend)
-    frames = seek(chosen, info, wanted.tolist()) if chosen else _pick(info, wanted.tolist())
-    fitted = fit(frames, size)
+    fitted = fit(_seek_or_pick(info, wanted.tolist(), backend), size)
     ascending = len(wanted) == len(position) and bool((position[1:] > position[:-1]).all())
     return fitted if ascending else fitted[torch.from_numpy(position)]
 
@@ -131,8 +130,15 @@ def to_uint8(video: Tensor) -> Tensor:
 
 
 def to_float(video: Tensor) -> Tensor:
-    """0..255 to [-1, 1], float32."""
-    return video.float() / 127.5 - 1
+    """0..255 to [-1, 1], float32, laid out in the order of its axes."""
+    return video.to(torch.float32, memory_format=torch.contiguous_format) / 127.5 - 1
+
+
+def _seek_or_pick(info: VideoInfo, wanted: list[int], backend: Backend | None) -> Tensor:
+    if chosen := backend_for(info, backend):
+        with suppress(BadVideo):  # torchcodec does not reach the last frame of some files that FFmpeg decodes
+            return seek(chosen, info, wanted)
+    return _pick(info, wanted)
 
 
 def _pick(info: VideoInfo, wanted: list[int]) -> Tensor:

@@ -15,7 +15,7 @@ from pathlib import Path
 import yaml
 
 from autoencoder.model import VidTwin
-from autoencoder.train import Stage1Config
+from autoencoder.stage1 import Stage1Config
 from data.latents import LatentCache
 from eval.model_cost import Cost, autoencoder_cost, generator_cost
 from generator.config import DiTConfig

@@ -155,7 +155,7 @@ def build_session(config: Stage2Config, run: RunFolder, cache: LatentCache) -> S
     ema.model.to(distributed.device())
     engine = Engine(model, config.optimizer, config.engine, loop.micro_batch(config.engine.accumulation), loop.steps)
     speed = Speed(training_flops(model_config(config, cache), config.diffusion), config.engine.dtype)
-    return Session("stage2", run, loop, {"transformer": engine}, ema, speed, cache.clip_names)
+    return Session("stage2", run, loop, {"transformer": engine}, ema, speed, cache.clip_names.__getitem__)
 
 
 def training_flops(model: DiTConfig, diffusion: DiffusionConfig) -> int:

@@ -1,7 +1,8 @@
 """A run in progress: what moves, how far it is, where it is reported and saved, and how it stops."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
+from typing import Generic, TypeVar
 
 import torch
 from torch import Tensor
@@ -21,8 +22,10 @@ from runtime.run import RunFolder
 from runtime.speed import Speed
 from runtime.tracker import Tracker
 
+Clip = TypeVar("Clip")
 
-class Session:
+
+class Session(Generic[Clip]):
     """Engines, averaged weights and counters of a run; resumed when made.
 
     A step of a loop: `seed` each micro-step, `end_step`, `log` what is due, `save` what is due, `stop_if_asked`.
@@ -37,10 +40,10 @@ class Session:
         engines: Mapping[str, Engine],
         ema: EMA,
         speed: Speed,
-        clip_names: Sequence[str],
+        file_of: Callable[[Clip], str],
     ) -> None:
         self.what, self.run, self.loop = what, run, loop
-        self.engines, self.ema, self.speed, self.clip_names = engines, ema, speed, clip_names
+        self.engines, self.ema, self.speed, self.file_of = engines, ema, speed, file_of
         self.step = self.saved_step = 0
         self.details = ""
         self.best = float("-inf")
@@ -98,8 +101,11 @@ class Session:
             self.watch = NonFiniteWatch({name: engine.module for name, engine in self.engines.items()})
         return self.watch or nullcontext()
 
-    def end_step(self, clips: Sequence[int]) -> None:
-        """Count a step on these clips; `loop.patience` steps in a row that are not finite end the run."""
+    def end_step(self, clips: Sequence[Clip]) -> None:
+        """Count a step on these clips, whose files `file_of` names.
+
+        `loop.patience` steps in a row that are not finite end the run.
+        """
         self.step += 1
         self.speed.advance(self.loop.batch_size)
         if not any(engine.skipped for engine in self.engines.values()):
@@ -107,7 +113,7 @@ class Session:
             return
         self.skipped_steps += 1
         self.skipped_in_a_row += 1
-        names = sorted({self.clip_names[clip] for clip in distributed.gather(list(clips))})
+        names = sorted({self.file_of(clip) for clip in distributed.gather(list(clips))})
         said = f"a loss or gradient was not finite at step {self.step} on {', '.join(names)}"
         if self.skipped_in_a_row >= self.loop.patience:
             self.save()

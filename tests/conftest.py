@@ -63,7 +63,8 @@ def stage1_run(tmp_path_factory, processes, builtin_set, configs):
     """A tiny trained autoencoder with its latents: `runs/x` as stage one leaves it."""
     from autoencoder.cache import CacheConfig, cache_split
     from autoencoder.model import VidTwin
-    from autoencoder.train import Stage1Config, train
+    from autoencoder.stage1 import Stage1Config
+    from autoencoder.train import train
     from runtime.config import load
     from runtime.weights import load_model
 

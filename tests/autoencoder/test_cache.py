@@ -17,8 +17,9 @@ from PIL import Image
 
 from autoencoder import cache as caching
 from autoencoder.cache import CacheConfig, cache_split, main
+from autoencoder.clips import indexed
 from autoencoder.model import VidTwin
-from autoencoder.train import Stage1Config, indexed
+from autoencoder.stage1 import Stage1Config
 from data.latent_clips import ChosenClips, ClipChoice
 from data.latents import LatentCache
 from data.video import probe, stream_frames

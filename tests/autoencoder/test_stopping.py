@@ -17,7 +17,8 @@ from safetensors.torch import load_file
 
 from autoencoder import train as stage1
 from autoencoder.objective import Objective
-from autoencoder.train import Stage1Config, main, train
+from autoencoder.stage1 import Stage1Config
+from autoencoder.train import main, train
 from runtime import checkpoint
 from runtime.config import load
 from runtime.errors import Preempted, UserError

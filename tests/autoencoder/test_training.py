@@ -9,7 +9,8 @@ from safetensors.torch import load_file
 
 from autoencoder.cache import CacheConfig, cache_split
 from autoencoder.model import VidTwin
-from autoencoder.train import Stage1Config, main, train
+from autoencoder.stage1 import Stage1Config
+from autoencoder.train import main, train
 from data.latents import LatentCache
 from runtime.config import load
 from runtime.errors import UserError

@@ -1,0 +1,80 @@
+"""The clips that a stage-one run sees."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+from torch.utils.data import DataLoader
+
+from autoencoder.stage1 import Stage1Config
+from data.clips import ClipDataset
+from data.config import Split
+from data.index import VideoIndex, open_index
+from data.loader import eval_loader, train_loader
+from data.shard_files import is_packed, read_list
+from data.sharded import ShardedClips, shard_loader
+from runtime import distributed
+
+
+def training_clips(config: Stage1Config) -> Callable[[int], DataLoader]:
+    """This process's micro-batches from a step on: of videos in any order, or of shards read one after the other."""
+    data = config.data
+    if is_packed(data.root) and not data.in_memory:
+        sharded, accumulation = sharded_clips(config), config.engine.accumulation
+        return lambda step: shard_loader(sharded.after(step * accumulation), data.workers, data.prefetch)
+    clips = open_clips(config, "train")
+    return lambda step: train_loader(
+        clips,
+        batch_size=config.loop.batch_size,
+        rank=distributed.rank(),
+        world=distributed.world_size(),
+        accumulation=config.engine.accumulation,
+        start_step=step,
+        seed=config.loop.seed,
+        workers=data.workers,
+        prefetch=data.prefetch,
+    )
+
+
+def sharded_clips(config: Stage1Config) -> ShardedClips:
+    model, data = config.model, config.data
+    return ShardedClips(
+        read_list(Path(data.root), "train"),
+        model.frames,
+        data.fps,
+        (model.height, model.width),
+        config.loop.seed,
+        batch_size=config.loop.micro_batch(config.engine.accumulation),
+        rank=distributed.rank(),
+        world=distributed.world_size(),
+        workers=data.workers,
+        on_bad_file=data.on_bad_file,
+    )
+
+
+def open_clips(config: Stage1Config, split: Split) -> ClipDataset:
+    index = indexed(config, split)
+    model, data, training = config.model, config.data, split == "train"
+    size = (model.height, model.width)
+    return ClipDataset(
+        index, model.frames, data.fps, size, config.loop.seed, training, data.in_memory, data.on_bad_file
+    )
+
+
+def indexed(config: Stage1Config, split: Split) -> VideoIndex:
+    """A split's index, which the main process makes, keeps in the run's folder, and reports on."""
+    data = config.data
+
+    def look() -> VideoIndex:
+        return open_index(data.root, split, data.fold, Path(config.run) / "index.json", data.on_bad_file)
+
+    index = distributed.on_main(look)
+    if distributed.is_main() and (report := index.report()):
+        print(report, flush=True)
+    return index
+
+
+def validation_clips(config: Stage1Config) -> DataLoader:
+    dataset = open_clips(config, "test")
+    stride = max(len(dataset) // config.validation.clips, 1)
+    chosen = range(0, len(dataset), stride)[: config.validation.clips]
+    return eval_loader(dataset, config.validation.batch_size, distributed.rank(), distributed.world_size(), chosen)
