@@ -23,6 +23,7 @@ from autoencoder.model import VidTwin
 from autoencoder.show_cache import show
 from autoencoder.stage1 import Stage1Config
 from data.clips import UnreadableFile
+from data.config import Workers, worker_count
 from data.index import VideoIndex
 from data.latent_clips import ChosenClips, ClipChoice
 from data.latent_plan import CachePlan, Precision, VideoTable
@@ -53,7 +54,7 @@ class CacheConfig:
         precision: in which the posterior's moments are stored.
         batch_size: clips in one forward pass.
         shard_size: clips in a file.
-        workers: decoding processes for each encoding process.
+        workers: decoding processes for each encoding process; `auto` takes one for each of its cores, at most 4.
     """
 
     run: str = "runs/stage1"
@@ -64,12 +65,12 @@ class CacheConfig:
     precision: Precision = "fp32"
     batch_size: int = 16
     shard_size: int = 512
-    workers: int = 4
+    workers: Workers = "auto"
 
     def __post_init__(self) -> None:
         least = {"clips_per_video": 1, "batch_size": 1, "shard_size": 1, "workers": 0}
         for name, lowest in least.items():
-            if getattr(self, name) != "all" and getattr(self, name) < lowest:
+            if getattr(self, name) not in ("all", "auto") and getattr(self, name) < lowest:
                 raise UserError(f"--{name} must be at least {lowest}")
 
 
@@ -142,8 +143,8 @@ def cache_split(config: CacheConfig, stage1: Stage1Config, model: VidTwin, split
         if distributed.agree(bool(missing)):
             distributed.on_main(writer.reopen)
             size = (model.config.height, model.config.width)
-            clips = ChosenClips(index, choice, size, stage1.data.in_memory)
-            encode_or_explain(model, clips, writer, videos, missing, config.workers)
+            clips = ChosenClips(index, choice, size, stage1.data.in_memory, stage1.data.decoder_threads)
+            encode_or_explain(model, clips, writer, videos, missing, worker_count(config.workers))
         distributed.barrier()
         distributed.on_main(writer.finish)
         distributed.on_main(LatentCache(folder).verify)

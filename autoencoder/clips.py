@@ -7,7 +7,7 @@ from torch.utils.data import DataLoader
 
 from autoencoder.stage1 import Stage1Config
 from data.clips import ClipDataset
-from data.config import Split
+from data.config import Split, worker_count
 from data.index import VideoIndex, open_index
 from data.loader import eval_loader, train_loader
 from data.shard_files import is_packed, read_list
@@ -17,10 +17,10 @@ from runtime import distributed
 
 def training_clips(config: Stage1Config) -> Callable[[int], DataLoader]:
     """This process's micro-batches from a step on: of videos in any order, or of shards read one after the other."""
-    data = config.data
+    data, workers = config.data, worker_count(config.data.workers)
     if is_packed(data.root) and not data.in_memory:
         sharded, accumulation = sharded_clips(config), config.engine.accumulation
-        return lambda step: shard_loader(sharded.after(step * accumulation), data.workers, data.prefetch)
+        return lambda step: shard_loader(sharded.after(step * accumulation), workers, data.prefetch)
     clips = open_clips(config, "train")
     return lambda step: train_loader(
         clips,
@@ -30,7 +30,7 @@ def training_clips(config: Stage1Config) -> Callable[[int], DataLoader]:
         accumulation=config.engine.accumulation,
         start_step=step,
         seed=config.loop.seed,
-        workers=data.workers,
+        workers=workers,
         prefetch=data.prefetch,
     )
 
@@ -46,17 +46,25 @@ def sharded_clips(config: Stage1Config) -> ShardedClips:
         batch_size=config.loop.micro_batch(config.engine.accumulation),
         rank=distributed.rank(),
         world=distributed.world_size(),
-        workers=data.workers,
+        workers=worker_count(data.workers),
         on_bad_file=data.on_bad_file,
+        threads=data.decoder_threads,
     )
 
 
 def open_clips(config: Stage1Config, split: Split) -> ClipDataset:
     index = indexed(config, split)
-    model, data, training = config.model, config.data, split == "train"
-    size = (model.height, model.width)
+    model, data = config.model, config.data
     return ClipDataset(
-        index, model.frames, data.fps, size, config.loop.seed, training, data.in_memory, data.on_bad_file
+        index,
+        model.frames,
+        data.fps,
+        (model.height, model.width),
+        config.loop.seed,
+        train=split == "train",
+        in_memory=data.in_memory,
+        on_bad_file=data.on_bad_file,
+        threads=data.decoder_threads,
     )
 
 

@@ -35,33 +35,33 @@ def backend_for(info: VideoInfo, asked: Backend | None = None) -> Backend | None
     return next((name for name in candidates if name in info.seekable_by), None)
 
 
-def seek(backend: Backend, info: VideoInfo, wanted: list[int]) -> Tensor:
+def seek(backend: Backend, info: VideoInfo, wanted: list[int], threads: int) -> Tensor:
     """The frames at `wanted`, ascending without repeats; uint8 `t h w c` of the stored size. Raises `BadVideo`."""
     if wanted[-1] >= info.frames:
         raise BadVideo(info.path, f"has no frame {wanted[-1]}")
-    return SEEK[backend](info, wanted)
+    return SEEK[backend](info, wanted, threads)
 
 
-def _decord(info: VideoInfo, wanted: list[int]) -> Tensor:
+def _decord(info: VideoInfo, wanted: list[int], threads: int) -> Tensor:
     try:
-        reader = decord.VideoReader(str(info.path), num_threads=1)
+        reader = decord.VideoReader(str(info.path), num_threads=threads)
         return torch.from_numpy(reader.get_batch(wanted).asnumpy())
     except (RuntimeError, StopIteration, IndexError, decord.DECORDError) as error:
         raise BadVideo(info.path, "can no longer be read as video") from error
 
 
-def _torchcodec(info: VideoInfo, wanted: list[int]) -> Tensor:
+def _torchcodec(info: VideoInfo, wanted: list[int], threads: int) -> Tensor:
     from torchcodec.decoders import VideoDecoder
 
     try:
         # `exact` scans the packets: the approximate mode is wrong for variable rates and B-frames.
-        decoder = VideoDecoder(str(info.path), dimension_order="NHWC", num_ffmpeg_threads=1, seek_mode="exact")
-        return decoder.get_frames_at(wanted).data
+        settings = {"dimension_order": "NHWC", "seek_mode": "exact", "num_ffmpeg_threads": threads}
+        return VideoDecoder(str(info.path), **settings).get_frames_at(wanted).data
     except (RuntimeError, ValueError, IndexError) as error:
         raise BadVideo(info.path, "can no longer be read as video") from error
 
 
-SEEK: dict[Backend, Callable[[VideoInfo, list[int]], Tensor]] = {"torchcodec": _torchcodec, "decord": _decord}
+SEEK: dict[Backend, Callable[[VideoInfo, list[int], int], Tensor]] = {"torchcodec": _torchcodec, "decord": _decord}
 
 
 def _torchcodec_works() -> bool:

@@ -13,7 +13,7 @@ import tempfile
 import time
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass
-from itertools import islice
+from itertools import islice, product
 from pathlib import Path
 
 import torch
@@ -37,6 +37,7 @@ class Row:
     """Clips a second, of the decoder alone and of the whole path."""
 
     backend: Backend
+    threads: int
     workers: int
     prefetch: int
     decoder: float
@@ -64,7 +65,7 @@ class BareDecoder(Dataset):
         epoch, i = item
         indices, _, _ = self.clips.window(epoch, i)
         with self.clips.index.file(i) as info:
-            frames = read_frames(info, indices.tolist(), None, self.clips.backend)
+            frames = read_frames(info, indices.tolist(), None, self.clips.backend, self.clips.threads)
         return {"video": as_clip(frames[:0], flip=False)}
 
 
@@ -78,7 +79,7 @@ def measure(clips: ClipDataset, count: int, batch_size: int, workers: int, prefe
     batches = -(-count // batch_size)
     seconds = [[_seconds(stream, batches, workers * prefetch) for stream in streams] for _ in range(rounds)]
     decoder, path = (batches * batch_size / min(each) for each in zip(*seconds, strict=True))
-    return Row(clips.backend, workers, prefetch, decoder, path)
+    return Row(clips.backend, clips.threads, workers, prefetch, decoder, path)
 
 
 def _seconds(stream: Iterable, batches: int, ready: int) -> float:
@@ -92,10 +93,12 @@ def _seconds(stream: Iterable, batches: int, ready: int) -> float:
 
 
 def table(rows: list[Row]) -> Table:
-    drawn = Table("backend", "workers", "prefetch", "decoder, clips/s", "path, clips/s", "kept")
+    drawn = Table("backend", "threads", "workers", "prefetch", "decoder, clips/s", "path, clips/s", "kept")
     for row in rows:
         figures = f"{row.decoder:.1f}", f"{row.path:.1f}", f"{row.kept:.0%}"
-        drawn.add_row(row.backend, str(row.workers), str(row.prefetch if row.workers else "-"), *figures)
+        drawn.add_row(
+            row.backend, str(row.threads), str(row.workers), str(row.prefetch if row.workers else "-"), *figures
+        )
     return drawn
 
 
@@ -103,6 +106,7 @@ def parser() -> argparse.ArgumentParser:
     made = argparse.ArgumentParser(prog="data.bench", description="Clips a second of the loading path, or of latents.")
     made.add_argument("root", type=Path, nargs="?", metavar="DIR", help="UCF-101, or any folder of videos")
     made.add_argument("--backends", nargs="+", choices=available(), default=available())
+    made.add_argument("--threads", nargs="+", type=int, default=[1], metavar="N", help="that decode one video")
     made.add_argument("--workers", nargs="+", type=int, default=[0, 1, 2], metavar="N")
     made.add_argument("--prefetch", nargs="+", type=int, default=[PREFETCH], metavar="N")
     made.add_argument("--clips", type=int, default=160, metavar="N", help="in each of three rounds")
@@ -128,7 +132,10 @@ def main(argv: list[str]) -> None:
     args = parser().parse_args(argv)
     if bool(args.root) == bool(args.latents):
         raise UserError("give either DIR, a folder of videos, or --latents")
-    if min(*args.prefetch, args.clips, args.batch_size, args.frames, *args.size) < 1 or min(args.workers) < 0:
+    if (
+        min(*args.threads, *args.prefetch, args.clips, args.batch_size, args.frames, *args.size) < 1
+        or min(args.workers) < 0
+    ):
         raise UserError("counts and sizes must be at least 1, workers at least 0")
     if args.latents:
         rows = measure_latents(args.sizes, args.latents)
@@ -144,8 +151,9 @@ def main(argv: list[str]) -> None:
 def measure_loading(args: argparse.Namespace) -> list[Row]:
     torch.set_num_threads(1)  # as in a worker, so that their number alone is compared
     index, rows = open_index(args.root, "train"), []
-    for backend in args.backends:
-        clips = ClipDataset(index, args.frames, args.fps, tuple(args.size), 0, True, False, backend=backend)
+    settings = {"frames": args.frames, "fps": args.fps, "size": tuple(args.size), "seed": 0}
+    for backend, threads in product(args.backends, args.threads):
+        clips = ClipDataset(index, **settings, train=True, in_memory=False, backend=backend, threads=threads)
         for workers in args.workers:
             for prefetch in args.prefetch if workers else args.prefetch[:1]:
                 rows.append(measure(clips, args.clips, args.batch_size, workers, prefetch))

@@ -83,10 +83,11 @@ class ClipDataset(Dataset):
         in_memory: bool,
         on_bad_file: OnBadFile = "skip",
         backend: Backend | None = None,
+        threads: int = 1,
     ) -> None:
         self.index, self.frames, self.fps, self.size = index, frames, fps, size
         self.seed, self.train, self.in_memory = seed, train, in_memory
-        self.on_bad_file, self.backend = on_bad_file, backend
+        self.on_bad_file, self.backend, self.threads = on_bad_file, backend, threads
         self.stored = self._decode_into_memory() if in_memory else None
 
     def __len__(self) -> int:
@@ -127,7 +128,7 @@ class ClipDataset(Dataset):
     def _frames(self, i: int, indices: Tensor) -> Tensor:
         if self.stored is None:
             with self.index.file(i) as info:
-                return read_frames(info, indices.tolist(), self.size, self.backend)
+                return read_frames(info, indices.tolist(), self.size, self.backend, self.threads)
         if isinstance(self.stored[i], BadVideo):
             raise self.stored[i]
         if indices[-1] >= len(self.stored[i]):

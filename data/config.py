@@ -1,10 +1,24 @@
 """Which videos a run reads, and how."""
 
+import os
 from dataclasses import dataclass
 from typing import Literal
 
+from runtime.errors import UserError
+
 OnBadFile = Literal["skip", "error"]
 Split = Literal["train", "test"]
+Workers = int | Literal["auto"]
+
+MOST_WORKERS = 4  # they decode far more clips a second than any GPU trains on (docs/results.md)
+
+
+def worker_count(workers: Workers) -> int:
+    """`auto` is one for each core that falls to this process, at most `MOST_WORKERS`."""
+    if workers != "auto":
+        return workers
+    cores = len(os.sched_getaffinity(0)) // int(os.environ.get("LOCAL_WORLD_SIZE", "1"))
+    return min(max(cores, 1), MOST_WORKERS)
 
 
 @dataclass(frozen=True)
@@ -17,8 +31,10 @@ class DataConfig:
         fps: rate at which a clip's frames are taken (the paper: 8).
         in_memory: keep all decoded, resized videos in memory as uint8.
         on_bad_file: leave files that cannot be read out, or end the run with the first.
-        workers: decoding processes for each training process; 0 decodes in the training process itself.
+        workers: decoding processes for each training process; 0 decodes in the training process itself, `auto` takes
+            one for each of its cores, at most 4.
         prefetch: batches that each of them holds ready.
+        decoder_threads: threads that decode one video.
     """
 
     root: str = "datasets/builtin"
@@ -26,5 +42,12 @@ class DataConfig:
     fps: float = 8.0
     in_memory: bool = False
     on_bad_file: OnBadFile = "skip"
-    workers: int = 4
+    workers: Workers = "auto"
     prefetch: int = 2
+    decoder_threads: int = 1
+
+    def __post_init__(self) -> None:
+        least = {"workers": 0, "prefetch": 1, "decoder_threads": 1}
+        for name, lowest in least.items():
+            if getattr(self, name) != "auto" and getattr(self, name) < lowest:
+                raise UserError(f"--data.{name} must be at least {lowest}")

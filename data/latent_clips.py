@@ -60,9 +60,12 @@ class ClipChoice:
 class ChosenClips(ClipDataset):
     """The clips of a cache, by (number among the video's, video). A file that turns bad raises `UnreadableFile`."""
 
-    def __init__(self, index: VideoIndex, choice: ClipChoice, size: tuple[int, int], in_memory: bool) -> None:
+    def __init__(
+        self, index: VideoIndex, choice: ClipChoice, size: tuple[int, int], in_memory: bool, threads: int = 1
+    ) -> None:
         frames, fps, seed = choice.frames, choice.fps, choice.seed
-        super().__init__(index, frames, fps, size, seed, train=False, in_memory=in_memory, on_bad_file="error")
+        settings = {"train": False, "in_memory": in_memory, "on_bad_file": "error", "threads": threads}
+        super().__init__(index, frames, fps, size, seed, **settings)
         self.choice = choice
 
     def window(self, number: int, video: int) -> tuple[Tensor, float, bool]:

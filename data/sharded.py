@@ -37,6 +37,7 @@ class ShardedClips(IterableDataset):
         world: int,
         workers: int,
         on_bad_file: OnBadFile = "skip",
+        threads: int = 1,
     ) -> None:
         if len(shards.shards) < world * max(workers, 1):
             raise UserError(
@@ -45,7 +46,7 @@ class ShardedClips(IterableDataset):
             )
         self.shards, self.frames, self.fps, self.size, self.seed = shards, frames, fps, size, seed
         self.batch_size, self.rank, self.world, self.workers = batch_size, rank, world, max(workers, 1)
-        self.start_batch, self.on_bad_file = 0, on_bad_file
+        self.start_batch, self.on_bad_file, self.threads = 0, on_bad_file, threads
 
     def after(self, batches: int) -> "ShardedClips":
         """The same, when so many batches have been taken from this process's workers."""
@@ -92,7 +93,7 @@ class ShardedClips(IterableDataset):
         numbers = generator("clip", self.seed, epoch, sample.number)
         indices, start, flip = choose_window(sample.record.info, self.frames, self.fps, numbers)
         with sample.as_file() as info:
-            frames = read_frames(info, indices.tolist(), self.size)
+            frames = read_frames(info, indices.tolist(), self.size, threads=self.threads)
         return {
             "video": as_clip(frames, flip),
             "label": sample.record.label,

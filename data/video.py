@@ -45,15 +45,18 @@ def read_frames(
     indices: Sequence[int],
     size: tuple[int, int] | None = None,
     backend: Backend | None = None,
+    threads: int = 1,
 ) -> Tensor:
     """The frames at `indices` (any order, repeats allowed), uint8 `t h w c`, through `fit`.
 
     A `backend` that is asked for, or else the fastest there is, seeks them; where it cannot be trusted with the file,
-    or gives up, the file is decoded from its first frame on. Raises `BadVideo` if it cannot be read or has fewer frames.
+    or gives up, the file is decoded from its first frame on.
+
+    Raises `BadVideo` if it cannot be read or has fewer frames.
     """
     info = video if isinstance(video, VideoInfo) else probe(video)
     wanted, position = np.unique(np.asarray(indices), return_inverse=True)
-    fitted = fit(_seek_or_pick(info, wanted.tolist(), backend), size)
+    fitted = fit(_seek_or_pick(info, wanted.tolist(), backend, threads), size)
     ascending = len(wanted) == len(position) and bool((position[1:] > position[:-1]).all())
     return fitted if ascending else fitted[torch.from_numpy(position)]
 
@@ -75,13 +78,14 @@ def decode_all(info: VideoInfo, size: tuple[int, int] | None = None) -> Tensor:
     return torch.cat(parts)
 
 
-def stream_frames(path: str | Path, wanted: Collection[int] | None = None) -> Iterator[Tensor]:
+def stream_frames(path: str | Path, wanted: Collection[int] | None = None, threads: int = 1) -> Iterator[Tensor]:
     """The frames of a file one by one, in order, all or the `wanted`; uint8 `h w c`, in constant memory.
 
     Raises `BadVideo`.
     """
     converter = VideoReformatter()
     with opened(Path(path)) as (container, stream):
+        stream.codec_context.thread_count = threads
         for i, frame in enumerate(container.decode(stream)):
             if wanted is None or i in wanted:
                 pixels = converter.reformat(frame, format="rgb24", threads=1)  # more threads are slower
@@ -134,15 +138,15 @@ def to_float(video: Tensor) -> Tensor:
     return video.to(torch.float32, memory_format=torch.contiguous_format) / 127.5 - 1
 
 
-def _seek_or_pick(info: VideoInfo, wanted: list[int], backend: Backend | None) -> Tensor:
+def _seek_or_pick(info: VideoInfo, wanted: list[int], backend: Backend | None, threads: int) -> Tensor:
     if chosen := backend_for(info, backend):
         with suppress(BadVideo):  # torchcodec does not reach the last frame of some files that FFmpeg decodes
-            return seek(chosen, info, wanted)
-    return _pick(info, wanted)
+            return seek(chosen, info, wanted, threads)
+    return _pick(info, wanted, threads)
 
 
-def _pick(info: VideoInfo, wanted: list[int]) -> Tensor:
-    frames = list(islice(stream_frames(info.path, set(wanted)), len(wanted)))
+def _pick(info: VideoInfo, wanted: list[int], threads: int) -> Tensor:
+    frames = list(islice(stream_frames(info.path, set(wanted), threads), len(wanted)))
     if len(frames) < len(wanted):
         raise BadVideo(info.path, f"has no frame {wanted[-1]}")
     return torch.stack(frames)

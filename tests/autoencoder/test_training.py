@@ -12,6 +12,7 @@ from autoencoder.model import VidTwin
 from autoencoder.stage1 import Stage1Config
 from autoencoder.train import main, train
 from data.latents import LatentCache
+from data.shards import pack
 from runtime.config import load
 from runtime.errors import UserError
 from runtime.weights import load_model
@@ -62,6 +63,32 @@ def test_resuming_equals_never_stopping(processes, configure, tmp_path):
     assert equal(weights(tmp_path / "run"), raw)
     assert equal(weights(tmp_path / "run", "ema"), ema)
     assert not equal(raw, ema)
+
+
+@pytest.mark.parametrize("workers", [0, 2])
+def test_training_on_shards_resumes_and_is_cached_like_the_folder(processes, configure, builtin_set, tmp_path, workers):
+    packed = tmp_path / "shards"
+    for split in ("train", "test"):
+        pack(builtin_set, packed, split, fold=1, videos_per_shard=4)
+    sharded = ["--data.root", str(packed), "--data.in_memory", "false", "--data.workers", str(workers)]
+    config = configure("run", *sharded, "--engine.accumulation", "2", "--loop.validate_every", "3")
+    train(config)
+    whole, raw = metrics(tmp_path / "run"), weights(tmp_path / "run")
+    forget_after(tmp_path / "run", 3, last=6)
+    train(config)
+    assert metrics(tmp_path / "run") == whole
+    assert equal(weights(tmp_path / "run"), raw)
+    model, settings = (
+        load_model(VidTwin, tmp_path / "run/weights/ema"),
+        CacheConfig(run=str(tmp_path / "run"), workers=workers),
+    )
+    cached = [cache_split(settings, config, model, split) for split in ("train", "test")]
+    assert len(LatentCache(cached[0])) == 30
+    from_shards = {path.name: path.read_bytes() for path in cached[1].iterdir()}
+    shutil.rmtree(cached[1])
+    folder = configure("run", "--engine.accumulation", "2", "--loop.validate_every", "3")
+    cache_split(settings, folder, model, "test")
+    assert {path.name: path.read_bytes() for path in cached[1].iterdir()} == from_shards
 
 
 def without_key_biases(tensors):

@@ -128,6 +128,7 @@ def test_any_frames_are_those_of_a_sequential_decode(tmp_path, name, codec, b_fr
     requests += [draw.choices(every, k=draw.choice([2, 4, 8])) for _ in range(6)]  # unsorted, with repeats
     for indices in requests:
         assert torch.equal(read_frames(info, indices, backend=backend), expected[indices])
+    assert torch.equal(read_frames(info, requests[-1], backend=backend, threads=2), expected[requests[-1]])
     assert torch.equal(decode_all(info), expected)
     size = (20, 20)
     assert torch.equal(decode_all(info, size)[[-1, 0]], read_frames(path, [every[-1], 0], size))
