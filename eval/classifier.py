@@ -228,10 +228,9 @@ def main(argv: list[str]) -> None:
     parser.add_argument("--steps", type=int, default=TrainingConfig().steps)
     parser.add_argument("--seed", type=int, default=TrainingConfig().seed)
     args = parser.parse_args(argv)
-    train, test = (
-        ClipDataset(open_index(args.data, split), args.frames, args.fps, (args.size, args.size), 0, False, True)
-        for split in ("train", "test")
-    )
+    size, cache = (args.size, args.size), args.out / "index.json"
+    indices = (open_index(args.data, split, cache=cache) for split in ("train", "test"))
+    train, test = (ClipDataset(each, args.frames, args.fps, size, 0, train=False, in_memory=True) for each in indices)
     load_or_train(train, test, args.out, TrainingConfig(steps=args.steps, seed=args.seed))
     share = json.loads((args.out / RECORD).read_text())["test_accuracy"]
     print(f"{args.out}: right on {share:.1%} of {len(test)} test videos (chance {1 / len(test.index.classes):.0%})")

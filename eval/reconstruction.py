@@ -16,7 +16,7 @@ from autoencoder.model import VidTwin
 from autoencoder.perceptual import LPIPS
 from data.clips import ClipDataset, skipped_files
 from data.config import DataConfig
-from data.index import open_index
+from data.index import VideoIndex, open_index
 from data.loader import eval_loader
 from data.pixels import psnr, ssim
 from data.video import to_float
@@ -88,16 +88,14 @@ def by_metric(means: RunningMeans) -> Figures:
     return dict(figures)
 
 
-def open_loader(
-    model: VidTwin, data: str, split: str, fold: int, fps: float, batch_size: int, max_videos: int | None
-) -> tuple[DataLoader, int]:
-    """One clip from the middle of each video, at most `max_videos` of them spread evenly; and the bad files."""
-    config, index = model.typed_config, open_index(data, split, fold)
+def open_loader(model: VidTwin, index: VideoIndex, fps: float, batch_size: int, max_videos: int | None) -> DataLoader:
+    """One clip from the middle of each video, at most `max_videos` of them spread evenly."""
+    config = model.typed_config
     clips = ClipDataset(index, config.frames, fps, (config.height, config.width), 0, train=False, in_memory=False)
     total = len(clips)
     count = min(max_videos or total, total)
     chosen = [place * total // count for place in range(count)]
-    return eval_loader(clips, batch_size, 0, 1, chosen), len(index.bad)
+    return eval_loader(clips, batch_size, 0, 1, chosen)
 
 
 def print_table(figures: Figures) -> None:
@@ -130,12 +128,14 @@ def main(argv: list[str]) -> None:
         raise UserError("--batch-size, --max-videos and --fps must be positive")
     device = distributed.device()
     model = load_model(VidTwin, args.weights).to(device)
-    loader, bad = open_loader(model, args.data, args.split, args.fold, args.fps, args.batch_size, args.max_videos)
+    cache = args.output and args.output.with_name("index.json")  # where a run has its own
+    index = open_index(args.data, args.split, args.fold, cache)
+    loader = open_loader(model, index, args.fps, args.batch_size, args.max_videos)
     lpips = None if args.no_lpips else open_lpips()
     classifier = load_classifier(args.classifier) if args.classifier else None
     figures = evaluate_reconstruction(model, loader, lpips and lpips.to(device), classifier)
     print_table(figures)
-    bad += len(figures["skipped"])
+    bad = len(index.bad) + len(figures["skipped"])
     print(
         f"{figures['clips']} clips of {args.data} ({args.split}), {figures['frames']} frames, {bad} bad files left out"
     )

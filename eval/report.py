@@ -17,7 +17,7 @@ from torch import Tensor
 from autoencoder.model import VidTwin
 from autoencoder.panels import PANELS, four_panels
 from data.clips import ClipDataset
-from data.config import DataConfig
+from data.config import DataConfig, Split
 from data.index import open_index
 from data.latents import TwinLatents
 from data.loader import eval_loader
@@ -40,7 +40,7 @@ def report(run: Path, data: Path, classifier_steps: int) -> dict:
     out = run / "evaluation"
     out.mkdir(exist_ok=True)
     model = load_model(VidTwin, run / "weights" / "ema")
-    train, test = (open_clips(model, data, split) for split in ("train", "test"))
+    train, test = (open_clips(model, data, split, run / "index.json") for split in ("train", "test"))
     classifier = load_or_train(train, test, out / "classifier", TrainingConfig(steps=classifier_steps))
     figures = evaluate_reconstruction(model, eval_loader(test, BATCH, 0, 1), classifier=classifier)
     samples = load_file(run / "samples" / SAMPLES)
@@ -56,9 +56,8 @@ def report(run: Path, data: Path, classifier_steps: int) -> dict:
     return figures
 
 
-def open_clips(model: VidTwin, data: Path, split: str) -> ClipDataset:
-    config = model.typed_config
-    index = open_index(data, split)
+def open_clips(model: VidTwin, data: Path, split: Split, cache: Path) -> ClipDataset:
+    config, index = model.typed_config, open_index(data, split, cache=cache)
     return ClipDataset(index, config.frames, DataConfig().fps, (config.height, config.width), 0, False, True)
 
 

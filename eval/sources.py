@@ -13,9 +13,11 @@ from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
 from data import ucf101
+from data.config import Split
 from data.folder import find_videos
 from data.index import open_index
-from data.video import BadVideo, VideoInfo, probe, read_frames
+from data.survey import survey
+from data.video import BadVideo, VideoInfo, read_frames
 from generator.sample import SAMPLES
 from runtime.errors import UserError
 from runtime.random import generator
@@ -155,8 +157,12 @@ class FileSource:
         return (start + offsets).tolist()
 
 
-def open_source(path: Path, window: Window, split: str, fold: int) -> ArraySource | FileSource:
+def open_source(
+    path: Path, window: Window, split: Split, fold: int, cache: Path | None = None
+) -> ArraySource | FileSource:
     """An array file, a folder with `samples.safetensors`, a UCF-101 root (its `split`), or any folder of videos.
+
+    `cache` keeps what was found in UCF-101's files (see `data.survey`).
 
     Raises:
         UserError: nothing of the kind.
@@ -168,7 +174,7 @@ def open_source(path: Path, window: Window, split: str, fold: int) -> ArraySourc
     if (path / SAMPLES).is_file():
         return ArraySource(path / SAMPLES, window)
     if is_ucf101(path):
-        index = open_index(path, split, fold)
+        index = open_index(path, split, fold, cache)
         return FileSource(list(index.videos), window, [name for name, _ in index.bad])
     return open_folder(path, window)
 
@@ -179,12 +185,9 @@ def is_ucf101(path: Path) -> bool:
 
 def open_folder(path: Path, window: Window) -> FileSource:
     """Every video file below a folder."""
-    videos, bad = [], []
-    for name in find_videos(path):
-        try:
-            videos.append(probe(path / name))
-        except BadVideo:
-            bad.append(str(path / name))
+    found = survey(path, find_videos(path))
+    videos = [each for each in found if isinstance(each, VideoInfo)]
+    bad = [str(each.path) for each in found if isinstance(each, BadVideo)]
     if not videos:
         raise UserError(f"{path} holds no videos that can be read, and no {SAMPLES}")
     return FileSource(videos, window, bad)
