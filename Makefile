@@ -27,7 +27,7 @@ LAUNCH  := $(if $(filter 1,$(GPUS)),$(VENV)/python -m,$(VENV)/python -m torch.di
 help: ## this list
 	@grep -hE '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
 	@echo
-	@echo 'DATA=dir     data set: UCF-101/ + ucfTrainTestlist/, or any folder of videos (default: the built-in set)'
+	@echo 'DATA=dir     data set: UCF-101/ + ucfTrainTestlist/, any folder of videos, or shards (default: the built-in set)'
 	@echo 'CONFIG=file  configuration (default: demo without DATA, base with it)'
 	@echo 'RUN=name     run, in runs/<name> (default: demo, or base with DATA or CACHE)'
 	@echo 'GPUS=n       processes (default 1)'

@@ -38,7 +38,7 @@ def training_clips(config: Stage1Config) -> Callable[[int], DataLoader]:
 def sharded_clips(config: Stage1Config) -> ShardedClips:
     model, data = config.model, config.data
     return ShardedClips(
-        read_list(Path(data.root), "train"),
+        distributed.on_main(lambda: read_list(Path(data.root), "train")),
         model.frames,
         data.fps,
         (model.height, model.width),
@@ -46,7 +46,6 @@ def sharded_clips(config: Stage1Config) -> ShardedClips:
         batch_size=config.loop.micro_batch(config.engine.accumulation),
         rank=distributed.rank(),
         world=distributed.world_size(),
-        workers=worker_count(data.workers),
         on_bad_file=data.on_bad_file,
         threads=data.decoder_threads,
     )
@@ -73,7 +72,7 @@ def indexed(config: Stage1Config, split: Split) -> VideoIndex:
     data = config.data
 
     def look() -> VideoIndex:
-        return open_index(data.root, split, data.fold, Path(config.run) / "index.json", data.on_bad_file)
+        return open_index(data.root, split, data.fold, Path(config.run), data.on_bad_file)
 
     index = distributed.on_main(look)
     if distributed.is_main() and (report := index.report()):
@@ -83,6 +82,5 @@ def indexed(config: Stage1Config, split: Split) -> VideoIndex:
 
 def validation_clips(config: Stage1Config) -> DataLoader:
     dataset = open_clips(config, "test")
-    stride = max(len(dataset) // config.validation.clips, 1)
-    chosen = range(0, len(dataset), stride)[: config.validation.clips]
+    chosen = dataset.index.sample(config.validation.clips)
     return eval_loader(dataset, config.validation.batch_size, distributed.rank(), distributed.world_size(), chosen)

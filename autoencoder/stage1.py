@@ -14,7 +14,7 @@ class ValidationConfig:
     """What is measured on held-out videos.
 
     Attributes:
-        clips: at most so many, spread evenly over the videos.
+        clips: at most so many, spread evenly over the videos; of shards, those of the first.
         batch_size: clips a forward pass.
     """
 

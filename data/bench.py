@@ -26,6 +26,7 @@ from data.clips import ClipDataset, as_clip
 from data.index import open_index
 from data.latent_bench import SIZES, as_figures, latent_table, measure_latents
 from data.loader import PREFETCH, train_loader
+from data.shard_files import is_packed
 from data.video import read_frames
 from runtime.errors import UserError
 from runtime.files import write_json
@@ -150,6 +151,8 @@ def main(argv: list[str]) -> None:
 
 def measure_loading(args: argparse.Namespace) -> list[Row]:
     torch.set_num_threads(1)  # as in a worker, so that their number alone is compared
+    if is_packed(args.root):
+        raise UserError(f"{args.root} holds shards; give the folder of videos that they were packed from")
     index, rows = open_index(args.root, "train"), []
     settings = {"frames": args.frames, "fps": args.fps, "size": tuple(args.size), "seed": 0}
     for backend, threads in product(args.backends, args.threads):

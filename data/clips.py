@@ -52,13 +52,7 @@ def collate(clips: list[dict[str, Tensor | int | str]]) -> dict[str, Tensor | li
 
 
 class UnreadableFile(UserError):
-    """A bad file where none may be.
-
-    A `DataLoader` rebuilds a worker's exception from its whole traceback; the message is the last line.
-    """
-
-    def __init__(self, message: str) -> None:
-        super().__init__(message.rstrip().splitlines()[-1].removeprefix(f"{__name__}.{type(self).__name__}: "))
+    """A bad file where none may be."""
 
 
 class ClipDataset(Dataset):

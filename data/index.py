@@ -4,6 +4,7 @@ from bisect import bisect_right
 from collections.abc import Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
+from functools import cached_property
 from itertools import accumulate
 from pathlib import Path
 
@@ -43,6 +44,10 @@ class VideoIndex:
         """A video, with a path that can be read inside the `with`."""
         return nullcontext(self.videos[i])
 
+    def sample(self, count: int) -> Sequence[int]:
+        """At most so many videos, spread evenly."""
+        return range(0, len(self.videos), max(len(self.videos) // count, 1))[:count]
+
     def report(self) -> str:
         """A line for each file with a problem, the files left out first; empty where all is well."""
         left_out = [f"left out: {name}: {reason}" for name, reason in self.bad]
@@ -51,14 +56,28 @@ class VideoIndex:
 
 @dataclass(frozen=True)
 class PackedIndex(VideoIndex):
-    """The videos of `shards`, which are read whole: going through them in order reads each shard once."""
+    """The videos of `shards`, which are read whole: going through them in order reads each shard once a process."""
 
     shards: tuple[Shard, ...]
 
+    @cached_property
+    def ends(self) -> list[int]:
+        """The first video behind each shard's."""
+        return list(accumulate(shard.videos for shard in self.shards))
+
     def file(self, i: int) -> AbstractContextManager[VideoInfo]:
-        ends = list(accumulate(shard.videos for shard in self.shards))
-        shard = bisect_right(ends, i)
-        return read_shard_once(self.shards[shard])[i - ends[shard] + self.shards[shard].videos].as_file()
+        place = bisect_right(self.ends, i)
+        shard = self.shards[place]
+        found = read_shard_once(shard)[i - self.ends[place] + shard.videos]
+        if (found.record.name, found.record.info) != (self.names[i], self.videos[i]):
+            raise UserError(
+                f"{shard.url} holds {found.record.name} where {self.names[i]} should be; is it of this set?"
+            )
+        return found.as_file()
+
+    def sample(self, count: int) -> Sequence[int]:
+        """The first, which come from few shards: videos are packed in a random order."""
+        return range(len(self.videos))[:count]
 
 
 def open_index(
@@ -67,7 +86,7 @@ def open_index(
     """Index a folder: shards, UCF-101 where it holds `UCF-101/` and `ucfTrainTestlist/`, any other with videos else.
 
     What shards hold was found out when they were packed. Every other file is decoded once, in processes of its own;
-    `cache`, a JSON file outside the data set, keeps what was found for the next time (see `data.survey`).
+    `cache`, a folder outside the data set, keeps what was found for the next time (see `data.survey`).
 
     Raises `UserError` for a missing folder, half a UCF-101, a folder without (readable) videos, and with
     `on_bad_file="error"` for any file that cannot be read.
@@ -97,6 +116,8 @@ def open_index(
 
 def _open_packed(root: Path, split: Split) -> PackedIndex:
     packed, records = read_list(root, split), read_records(root, split)
+    if (listed := sum(shard.videos for shard in packed.shards)) != len(records):
+        raise UserError(f"the {split} shards in {root} hold {listed} videos, their records are of {len(records)}")
     return PackedIndex(
         tuple(record.info for record in records),
         tuple(record.name for record in records),

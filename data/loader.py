@@ -1,4 +1,4 @@
-"""The order in which training sees a data set, the same for every number of processes, resumable by position."""
+"""Batches of clips, decoded ahead; the order of training, the same for every number of processes, by position."""
 
 import os
 import shutil

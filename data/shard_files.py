@@ -16,19 +16,24 @@ import re
 import tarfile
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from functools import lru_cache
 from pathlib import Path
-from typing import IO
+from threading import Lock
+from typing import IO, TypeVar
 
 from data.config import Split
 from data.folder import SUFFIXES
 from data.inspector import from_json
-from data.probe import VideoInfo
+from data.probe import BadVideo, VideoInfo
 from runtime.errors import UserError
 
 MEMBER = re.compile(r"(\d{8})\.(json|" + "|".join(sorted(suffix[1:] for suffix in SUFFIXES)) + ")")
+ADDRESS = re.compile(r"[a-z][a-z0-9]*://\S+")
+PIPE = "pipe:"
 LARGEST_RECORD = 1 << 16  # bytes
+
+Value = TypeVar("Value")
 
 
 @dataclass(frozen=True)
@@ -58,20 +63,22 @@ class Record:
 
 @dataclass(frozen=True)
 class Sample:
-    """A video of a shard: its place in the split, its record, and the file's bytes."""
+    """A video of a shard: its record, and the file's bytes."""
 
-    number: int
     record: Record
     content: bytes
 
     @contextmanager
     def as_file(self) -> Iterator[VideoInfo]:
-        """The video as a file that lives in memory."""
-        handle = os.memfd_create(Path(self.record.name).name)
+        """The video as a file that lives in memory; a `BadVideo` inside the `with` bears its name in the data set."""
+        handle = os.memfd_create("video")
         with os.fdopen(handle, "wb") as file:
             file.write(self.content)
             file.flush()
-            yield replace(self.record.info, path=Path(f"/proc/{os.getpid()}/fd/{handle}"))
+            try:
+                yield replace(self.record.info, path=Path(f"/proc/{os.getpid()}/fd/{handle}"))
+            except BadVideo as error:
+                raise BadVideo(Path(self.record.name), error.reason) from error
 
 
 def list_path(folder: Path, split: Split) -> Path:
@@ -83,73 +90,87 @@ def records_path(folder: Path, split: Split) -> Path:
 
 
 def is_packed(folder: str | Path) -> bool:
-    """Whether the folder holds shards rather than videos."""
-    return list_path(Path(folder), "train").is_file()
+    """Whether the folder holds shards rather than videos, all of them or some."""
+    return any(path(Path(folder), "train").is_file() for path in (records_path, list_path))
 
 
 def read_list(folder: Path, split: Split) -> ShardList:
     """Raises `UserError` if the list is missing, damaged, or names a shell command."""
     path = list_path(folder, split)
     content = _read_json(path)
-    try:
-        shards = tuple(Shard(_place(folder, each["url"]), each["videos"]) for each in content["shards"])
+    with _damage(f"{path} is not a list of shards"):
+        shards = tuple(
+            Shard(_place(folder, _as(str, each["url"])), _as(int, each["videos"])) for each in content["shards"]
+        )
         return ShardList(shards, tuple(content["classes"]))
-    except (KeyError, TypeError) as error:
-        raise UserError(f"{path} is not a list of shards; pack the data set again") from error
 
 
 def read_records(folder: Path, split: Split) -> list[Record]:
     """What the shards of a split hold, in their order. Raises `UserError` if that is missing or damaged."""
     path = records_path(folder, split)
-    return [as_record(str(path), each) for each in _read_json(path)["videos"]]
+    content = _read_json(path)
+    with _damage(f"{path} is damaged"):
+        return [_as_record(each) for each in content["videos"]]
 
 
 def read_shard(shard: Shard) -> list[Sample]:
     """All videos of a shard. Raises `UserError` if it is damaged or holds anything but records and their videos."""
     samples, members = [], _members(shard.url)
     for key, suffix, content in members:
-        record = _read_record(shard.url, content) if suffix == "json" else None
+        with _damage(f"{shard.url} holds a damaged record"):
+            record = _as_record(json.loads(content)) if suffix == "json" else None
         video = next(members, None)
         if record is None or video is None or video[0] != key or video[1] == "json":
             raise UserError(f"{shard.url}: {key} is not a record followed by its video")
-        samples.append(Sample(int(key), record, video[2]))
+        samples.append(Sample(record, video[2]))
     if len(samples) != shard.videos:
         raise UserError(f"{shard.url} holds {len(samples)} videos, its list says {shard.videos}")
     return samples
 
 
-@lru_cache(maxsize=2)  # shards; those who go through them in order share one, or are between two
 def read_shard_once(shard: Shard) -> list[Sample]:
-    """`read_shard` for those who come back for the next video of the same shard."""
-    return read_shard(shard)
+    """`read_shard` for those, of any thread, who come back for the next video of the same shard or the one before."""
+    with _one_reader:
+        return _read_and_keep(shard)
 
 
-def as_record(source: str, content: dict) -> Record:
-    """Raises `UserError` if `content`, which comes from `source`, is no record of a video."""
+_one_reader = Lock()
+_read_and_keep = lru_cache(maxsize=2)(read_shard)
+
+
+def _as_record(content: dict) -> Record:
+    name, info = _as(str, content["name"]), from_json(Path(content["name"]), content["video"])
+    for field in fields(VideoInfo):
+        if field.type in (int, float, bool, str):
+            _as(field.type, getattr(info, field.name))
+    if min(info.frames, info.fps, info.height, info.width) <= 0:
+        raise TypeError(f"{name} has no frames")
+    return Record(name, _as(int, content["label"]), info)
+
+
+def _as(kind: type[Value], value: object) -> Value:
+    if not isinstance(value, kind):
+        raise TypeError(f"{value!r} is no {kind.__name__}")
+    return value
+
+
+@contextmanager
+def _damage(what: str) -> Iterator[None]:
+    """What is not as `pack` writes it ends the run with a line."""
     try:
-        valid = {"name": str, "label": int, "video": dict}
-        if all(isinstance(content[key], kind) for key, kind in valid.items()):
-            return Record(content["name"], content["label"], from_json(Path(content["name"]), content["video"]))
-    except (KeyError, TypeError):
-        pass
-    raise UserError(f"{source} holds a damaged record; pack the data set again")
+        yield
+    except (KeyError, TypeError, AttributeError, json.JSONDecodeError, UnicodeDecodeError) as error:
+        raise UserError(f"{what}; pack the data set again") from error
 
 
 def _read_json(path: Path) -> dict:
-    try:
-        return json.loads(path.read_text())
-    except FileNotFoundError as error:
-        raise UserError(f"{path} is missing; python -m data.shards pack writes it") from error
-    except json.JSONDecodeError as error:
-        raise UserError(f"{path} is damaged; pack the data set again") from error
-
-
-def _read_record(url: str, content: bytes) -> Record:
-    try:
-        fields = json.loads(content)
-    except ValueError:
-        fields = {}
-    return as_record(url, fields)
+    with _damage(f"{path} is damaged"):
+        try:
+            return json.loads(path.read_bytes())
+        except FileNotFoundError as error:
+            raise UserError(f"{path} is missing; python -m data.shards pack writes it") from error
+        except OSError as error:
+            raise UserError(f"{path} cannot be read ({error.strerror})") from error
 
 
 def _members(url: str) -> Iterator[tuple[str, str, bytes]]:
@@ -158,7 +179,7 @@ def _members(url: str) -> Iterator[tuple[str, str, bytes]]:
         with _opened(url) as file, tarfile.open(fileobj=file, mode="r|") as tar:
             for member in tar:
                 name = MEMBER.fullmatch(member.name)
-                if not (name and member.isreg()):
+                if not (name and member.isreg() and not member.issparse()):
                     raise UserError(f"{url} holds {member.name!r}, which is no video or record of a shard")
                 if name[2] == "json" and member.size > LARGEST_RECORD:
                     raise UserError(f"{url}: the record {member.name} has {member.size} bytes")
@@ -168,25 +189,28 @@ def _members(url: str) -> Iterator[tuple[str, str, bytes]]:
 
 
 def _opened(url: str) -> IO[bytes]:
-    if not _is_address(url):
+    if not (ADDRESS.fullmatch(url) or url.startswith(PIPE)):
         return open(url, "rb")
     try:
         from webdataset.gopen import gopen
+
+        return gopen(url)
     except ImportError as error:
         raise UserError(
             f"{url} is no path of a file; reading it needs the webdataset package (pip install webdataset)"
         ) from error
-    try:
-        return gopen(url)
     except ValueError as error:
-        raise UserError(f"{url} is an address of no known kind") from error
-
-
-def _is_address(url: str) -> bool:
-    return "://" in url or url.startswith("pipe:")
+        raise UserError(f"{url} cannot be opened ({error})") from error
 
 
 def _place(folder: Path, url: str) -> str:
-    if url.startswith("pipe:") and os.environ.get("WDS_SECURE") != "0":
-        raise UserError(f"{folder} names the shell command {url[5:]!r} as a shard; WDS_SECURE=0 would run it")
-    return url if _is_address(url) else str(folder / url)
+    """A path below `folder`, or an address. Nothing but `pipe:`, spelt so, may be taken for a command."""
+    if url.startswith(PIPE):
+        if os.environ.get("WDS_SECURE") != "0":
+            raise UserError(f"{folder} names the shell command {url[5:]!r} as a shard; WDS_SECURE=0 would run it")
+        return url
+    if ":" not in url:
+        return str(folder / url)
+    if ADDRESS.fullmatch(url):
+        return url
+    raise UserError(f"{folder} names {url!r} as a shard, which is neither a path nor an address such as https://...")

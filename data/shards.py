@@ -10,78 +10,41 @@ import io
 import json
 import sys
 import tarfile
-from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import get_args
 
 import torch
 
 from data.config import Split
-from data.index import VideoIndex, open_index
+from data.index import open_index
 from data.inspector import to_json
-from data.shard_files import ShardList, list_path, read_list, records_path
+from data.shard_files import ShardList, is_packed, list_path, read_list, records_path
 from runtime.errors import UserError
 from runtime.files import write_text
 from runtime.progress import track
 from runtime.random import generator
+from runtime.run import lock
 from runtime.script import script
 
-
-@dataclass(frozen=True)
-class Packing:
-    """Which videos of a split go where.
-
-    Training videos come in a random order, so that each shard is a sample of the set; the others as in the data set.
-    """
-
-    index: VideoIndex
-    split: Split
-    videos_per_shard: int
-
-    @property
-    def order(self) -> list[int]:
-        count = len(self.index.videos)
-        return torch.randperm(count, generator=generator("pack")).tolist() if self.split == "train" else [*range(count)]
-
-    @property
-    def records(self) -> list[dict[str, object]]:
-        videos, names, labels = self.index.videos, self.index.names, self.index.labels
-        return [{"name": names[i], "label": labels[i], "video": to_json(videos[i])} for i in self.order]
-
-    @property
-    def shards(self) -> dict[str, range]:
-        """The places of each tar's videos in the order."""
-        count, size = len(self.index.videos), self.videos_per_shard
-        starts = enumerate(range(0, count, size))
-        return {f"{self.split}-{number:06}.tar": range(start, min(start + size, count)) for number, start in starts}
+Video = tuple[dict[str, object], Path]  # its record and its file
 
 
 def pack(root: Path, out: Path, split: Split, fold: int, videos_per_shard: int) -> ShardList:
     """Write the shards of a split, and their list last. The same data set gives the same bytes.
 
-    Raises `UserError` when `out` holds other shards, or the disk is full; what is whole stays.
+    The videos are packed in a random order, so that each shard is a sample of the set. A split that is listed stays as
+    it is. Raises `UserError` when `out` holds other shards.
     """
-    index = open_index(root, split, fold, out / "index.json")
-    packing = Packing(index, split, videos_per_shard)
-    try:
-        write_shards(packing, out)
-    except OSError as error:
-        raise UserError(
-            f"no shard could be written to {out} ({error.strerror}); make room and give the same command again: the "
-            "shards that are whole stay"
-        ) from error
+    index = open_index(root, split, fold, cache=out)
+    print(index.report() or f"{root}: {split}: every video can be read", flush=True)
+    order = torch.randperm(len(index.videos), generator=generator("pack")).tolist()
+    records = [{"name": index.names[i], "label": index.labels[i], "video": to_json(index.videos[i])} for i in order]
+    begin(records_path(out, split), json.dumps({"videos_per_shard": videos_per_shard, "videos": records}) + "\n")
+    if not list_path(out, split).is_file():
+        paths = [index.videos[i].path for i in order]
+        shards = write_shards(out, split, list(zip(records, paths, strict=True)), videos_per_shard)
+        write_text(list_path(out, split), json.dumps({"classes": index.classes, "shards": shards}) + "\n")
     return read_list(out, split)
-
-
-def write_shards(packing: Packing, out: Path) -> None:
-    split, records, shards, order = packing.split, packing.records, packing.shards, packing.order
-    listed = [{"url": name, "videos": len(places)} for name, places in shards.items()]
-    begin(records_path(out, split), json.dumps({"shards": listed, "videos": records}) + "\n")
-    for name, places in track(shards.items(), len(shards), f"packing {split}", "shards"):
-        if not (out / name).is_file():
-            write_shard(out / name, {i: (records[i], packing.index.videos[order[i]].path) for i in places})
-    write_text(list_path(out, split), json.dumps({"shards": listed, "classes": packing.index.classes}) + "\n")
 
 
 def begin(path: Path, text: str) -> None:
@@ -91,20 +54,37 @@ def begin(path: Path, text: str) -> None:
             f"{path.parent} holds other shards, or those of a data set that has changed; give another folder, or "
             "remove it first"
         )
-    path.parent.mkdir(parents=True, exist_ok=True)
     write_text(path, text)
 
 
-def write_shard(path: Path, videos: Mapping[int, tuple[dict[str, object], Path]]) -> None:
-    """A tar of records, each followed by its video, in the order of their numbers."""
+def write_shards(out: Path, split: Split, videos: list[Video], videos_per_shard: int) -> list[dict[str, object]]:
+    """The shards that are not there yet; returns what the list says of all."""
+    starts, listed = range(0, len(videos), videos_per_shard), []
+    for number, start in enumerate(track(starts, len(starts), f"packing {split}", "shards")):
+        held, name = videos[start : start + videos_per_shard], f"{split}-{number:06}.tar"
+        if not (out / name).is_file():
+            write_shard(out / name, start, held)
+        listed.append({"url": name, "videos": len(held)})
+    return listed
+
+
+def write_shard(path: Path, first: int, videos: list[Video]) -> None:
+    """A tar of records, each followed by its video, numbered from `first` on."""
     partial = path.with_name(f".{path.name}.partial")
     with tarfile.open(partial, "w") as tar:
-        for number, (record, video) in videos.items():
-            for suffix, content in ((".json", json.dumps(record).encode()), (video.suffix.lower(), video.read_bytes())):
+        for number, (record, video) in enumerate(videos, first):
+            for suffix, content in ((".json", json.dumps(record).encode()), (video.suffix.lower(), read(video))):
                 member = tarfile.TarInfo(f"{number:08}{suffix}")
                 member.size = len(content)
                 tar.addfile(member, io.BytesIO(content))
     partial.replace(path)
+
+
+def read(video: Path) -> bytes:
+    try:
+        return video.read_bytes()
+    except OSError as error:
+        raise UserError(f"{video} can no longer be read ({error.strerror}); it could be when it was indexed") from error
 
 
 @script
@@ -118,10 +98,30 @@ def main(argv: list[str]) -> None:
     args = parser.parse_args(argv)
     if args.videos_per_shard < 1:
         raise UserError("a shard holds at least one video")
-    for split in get_args(Split):
-        packed = pack(args.root, args.out, split, args.fold, args.videos_per_shard)
-        videos = sum(shard.videos for shard in packed.shards)
-        print(f"{args.out}: {split}: {videos} videos in {len(packed.shards)} shards")
+    require_places(args.root, args.out)
+    try:
+        pack_both(args)
+    except OSError as error:
+        raise UserError(
+            f"no shard could be written to {args.out} ({error.strerror}); make room, or put it right otherwise, and "
+            "give the same command again: the shards that are whole stay"
+        ) from error
+
+
+def require_places(root: Path, out: Path) -> None:
+    if is_packed(root):
+        raise UserError(f"{root} holds shards; give the folder that they were packed from")
+    if root.is_dir() and out.resolve().is_relative_to(root.resolve()):
+        raise UserError(f"{out} lies in {root}, whose videos it would be taken for; give a folder elsewhere")
+
+
+def pack_both(args: argparse.Namespace) -> None:
+    args.out.mkdir(parents=True, exist_ok=True)
+    with lock(args.out / ".lock"):
+        for split in get_args(Split):
+            packed = pack(args.root, args.out, split, args.fold, args.videos_per_shard)
+            videos = sum(shard.videos for shard in packed.shards)
+            print(f"{args.out}: {split}: {videos} videos in {len(packed.shards)} shards")
 
 
 if __name__ == "__main__":

@@ -1,5 +1,6 @@
 """What is in every file of a data set, kept in a JSON file so that only new and changed files are looked into."""
 
+import hashlib
 import json
 from collections.abc import Sequence
 from pathlib import Path
@@ -20,10 +21,11 @@ QUIET = 3.0  # seconds without a line of progress: a handful of videos needs non
 def survey(root: Path, names: Sequence[str], cache: Path | None = None) -> list[VideoInfo | BadVideo]:
     """What each file below `root` holds, or why it cannot be read, in the order of `names`.
 
-    With `cache`, findings are taken from that file where size and time of a video are as they were, and the main
-    process adds the new ones to it. Other videos' findings stay in it.
+    With `cache`, a folder, findings are taken from its `index-<root>.json` where size and time of a video are as they
+    were, and the main process adds the new ones to it. Other videos' findings stay in it.
     """
-    known = _read(cache, root) if cache else {}
+    kept = cache and cache / index_name(root)
+    known = _read(kept, root) if kept else {}
     stamps = {name: _stamp(root / name) for name in names}
     missing = [name for name in names if stamps[name] is None or known.get(name, {}).get("stamp") != stamps[name]]
     found = dict(zip(missing, _inspect([root / name for name in missing]), strict=True))
@@ -32,10 +34,15 @@ def survey(root: Path, names: Sequence[str], cache: Path | None = None) -> list[
         for name, each in found.items()
         if stamps[name] is not None and not isinstance(each, Unfinished)
     }
-    if cache and fresh and distributed.is_main():
-        cache.parent.mkdir(parents=True, exist_ok=True)
-        write_json(cache, {"version": VERSION, "root": str(root.resolve()), "files": {**known, **fresh}})
+    if kept and fresh and distributed.is_main():
+        kept.parent.mkdir(parents=True, exist_ok=True)
+        write_json(kept, {"version": VERSION, "root": str(root.resolve()), "files": {**known, **fresh}})
     return [found[name] if name in found else _from_cache(root / name, known[name]) for name in names]
+
+
+def index_name(root: Path) -> str:
+    """One for each data set, so that several are kept in one folder."""
+    return f"index-{hashlib.sha256(str(root.resolve()).encode()).hexdigest()[:8]}.json"
 
 
 def _inspect(paths: Sequence[Path]) -> list[VideoInfo | BadVideo]:
@@ -56,10 +63,10 @@ def _stamp(path: Path) -> list[int] | None:
     return [status.st_size, status.st_mtime_ns]
 
 
-def _read(cache: Path, root: Path) -> dict[str, dict]:
-    """The findings in `cache`; none if it is damaged, of another data set or made by another decoder."""
+def _read(kept: Path, root: Path) -> dict[str, dict]:
+    """The findings in a file; none if it is damaged, of another data set or made by another decoder."""
     try:
-        content = json.loads(cache.read_text())
+        content = json.loads(kept.read_text())
         valid = (content["version"], content["root"]) == (VERSION, str(root.resolve()))
     except (OSError, ValueError, KeyError, TypeError):
         return {}

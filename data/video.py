@@ -86,6 +86,7 @@ def stream_frames(path: str | Path, wanted: Collection[int] | None = None, threa
     converter = VideoReformatter()
     with opened(Path(path)) as (container, stream):
         stream.codec_context.thread_count = threads
+        stream.thread_type = "AUTO"
         for i, frame in enumerate(container.decode(stream)):
             if wanted is None or i in wanted:
                 pixels = converter.reformat(frame, format="rgb24", threads=1)  # more threads are slower

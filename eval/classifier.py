@@ -228,8 +228,8 @@ def main(argv: list[str]) -> None:
     parser.add_argument("--steps", type=int, default=TrainingConfig().steps)
     parser.add_argument("--seed", type=int, default=TrainingConfig().seed)
     args = parser.parse_args(argv)
-    size, cache = (args.size, args.size), args.out / "index.json"
-    indices = (open_index(args.data, split, cache=cache) for split in ("train", "test"))
+    size = (args.size, args.size)
+    indices = (open_index(args.data, split, cache=args.out) for split in ("train", "test"))
     train, test = (ClipDataset(each, args.frames, args.fps, size, 0, train=False, in_memory=True) for each in indices)
     load_or_train(train, test, args.out, TrainingConfig(steps=args.steps, seed=args.seed))
     share = json.loads((args.out / RECORD).read_text())["test_accuracy"]

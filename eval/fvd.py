@@ -73,7 +73,7 @@ def evaluate(args: argparse.Namespace) -> dict[str, object]:
     check_reference(args.protocol, protocol, args)
     features = open_features(args.features)
     window, split = Window(args.frames, args.frame_stride, args.fps, args.seed), protocol.split or args.split
-    cache = args.output and args.output.with_name("index.json")
+    cache = args.output and args.output.parent
     real, generated = (open_source(path, window, split, args.fold, cache) for path in (args.real, args.generated))
     check_rates(real, generated)
     size = tuple(args.size) if args.size else common_size(real, generated)

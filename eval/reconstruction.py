@@ -128,8 +128,7 @@ def main(argv: list[str]) -> None:
         raise UserError("--batch-size, --max-videos and --fps must be positive")
     device = distributed.device()
     model = load_model(VidTwin, args.weights).to(device)
-    cache = args.output and args.output.with_name("index.json")  # where a run has its own
-    index = open_index(args.data, args.split, args.fold, cache)
+    index = open_index(args.data, args.split, args.fold, cache=args.output and args.output.parent)
     loader = open_loader(model, index, args.fps, args.batch_size, args.max_videos)
     lpips = None if args.no_lpips else open_lpips()
     classifier = load_classifier(args.classifier) if args.classifier else None

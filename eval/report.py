@@ -40,7 +40,7 @@ def report(run: Path, data: Path, classifier_steps: int) -> dict:
     out = run / "evaluation"
     out.mkdir(exist_ok=True)
     model = load_model(VidTwin, run / "weights" / "ema")
-    train, test = (open_clips(model, data, split, run / "index.json") for split in ("train", "test"))
+    train, test = (open_clips(model, data, split, run) for split in ("train", "test"))
     classifier = load_or_train(train, test, out / "classifier", TrainingConfig(steps=classifier_steps))
     figures = evaluate_reconstruction(model, eval_loader(test, BATCH, 0, 1), classifier=classifier)
     samples = load_file(run / "samples" / SAMPLES)

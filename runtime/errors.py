@@ -1,13 +1,19 @@
 """The exceptions that end a run in order: mistakes that the user can put right, and requests to stop."""
 
+import re
 import signal
 
 
 class UserError(ValueError):
     """A mistake in what the user gave: one line that says what is wrong and what to do.
 
-    Scripts print it on stderr without a traceback and exit 2 (see `runtime.script`).
+    Scripts print it on stderr without a traceback and exit 2 (see `runtime.script`). One that a `DataLoader`'s worker
+    raised comes with the worker's traceback for its message, of which the last line is ours.
     """
+
+    def __str__(self) -> str:
+        said = super().__str__()
+        return re.sub(r"^[\w.]+: ", "", said.rstrip().splitlines()[-1]) if "Original Traceback" in said else said
 
 
 class SaidByMain(UserError):
