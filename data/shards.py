@@ -71,13 +71,16 @@ def write_shards(out: Path, split: Split, videos: list[Video], videos_per_shard:
 def write_shard(path: Path, first: int, videos: list[Video]) -> None:
     """A tar of records, each followed by its video, numbered from `first` on."""
     partial = path.with_name(f".{path.name}.partial")
-    with tarfile.open(partial, "w") as tar:
-        for number, (record, video) in enumerate(videos, first):
-            for suffix, content in ((".json", json.dumps(record).encode()), (video.suffix.lower(), read(video))):
-                member = tarfile.TarInfo(f"{number:08}{suffix}")
-                member.size = len(content)
-                tar.addfile(member, io.BytesIO(content))
-    partial.replace(path)
+    try:
+        with tarfile.open(partial, "w") as tar:
+            for number, (record, video) in enumerate(videos, first):
+                for suffix, content in ((".json", json.dumps(record).encode()), (video.suffix.lower(), read(video))):
+                    member = tarfile.TarInfo(f"{number:08}{suffix}")
+                    member.size = len(content)
+                    tar.addfile(member, io.BytesIO(content))
+        partial.replace(path)
+    finally:
+        partial.unlink(missing_ok=True)
 
 
 def read(video: Path) -> bytes:
