@@ -102,6 +102,8 @@ def read_list(folder: Path, split: Split) -> ShardList:
         shards = tuple(
             Shard(_place(folder, _as(str, each["url"])), _as(int, each["videos"])) for each in content["shards"]
         )
+        if any(shard.videos < 1 for shard in shards):
+            raise TypeError("a shard holds videos")
         return ShardList(shards, tuple(content["classes"]))
 
 

@@ -14,7 +14,7 @@ import torch
 
 from data.clips import ClipDataset
 from data.index import open_index
-from data.shard_files import Sample, read_list, read_shard
+from data.shard_files import Sample, read_list, read_records, read_shard
 from data.sharded import ShardedClips, Stream, shard_loader
 from data.shards import main
 from runtime.errors import UserError
@@ -196,6 +196,13 @@ def test_members_are_checked(packed, tmp_path):
         read_shard(shard)
     with pytest.raises(UserError, match=r"train.shards.json is missing"):
         read_list(tmp_path, "train")
+    for wrong in (0, "4", None):
+        with pytest.raises(UserError, match=r"is not a list of shards"):
+            listed(tmp_path, "a.tar", wrong)
+    for content in ("{}", "[", '{"videos": [{}]}'):
+        (tmp_path / "test.videos.json").write_text(content)
+        with pytest.raises(UserError, match=r"test.videos.json is damaged"):
+            read_records(tmp_path, "test")
 
 
 def listed(folder, url: str, videos: int):
