@@ -6,7 +6,7 @@ import psutil
 import torch
 from einops import rearrange
 from torch import Tensor
-from torch.utils.data import Dataset, default_collate
+from torch.utils.data import Dataset
 
 from data.backends import Backend
 from data.config import OnBadFile
@@ -42,13 +42,6 @@ def choose_window(
 def as_clip(frames: Tensor, flip: bool) -> Tensor:
     """`t h w c`, flipped left to right or not, as a view `c t h w`; what takes it to float lays it out anew."""
     return rearrange(frames.flip(2) if flip else frames, "t h w c -> c t h w")
-
-
-def collate(clips: list[dict[str, Tensor | int | str]]) -> dict[str, Tensor | list[str]]:
-    """One batch; frames keep the layout that they were decoded in, so that each is copied in one piece."""
-    videos = [rearrange(clip["video"], "c t h w -> t h w c") for clip in clips]
-    others = [{key: value for key, value in clip.items() if key != "video"} for clip in clips]
-    return {"video": rearrange(default_collate(videos), "b t h w c -> b c t h w"), **default_collate(others)}
 
 
 class UnreadableFile(UserError):

@@ -3,11 +3,13 @@
 import os
 import shutil
 from collections.abc import Iterator, Sequence
+from functools import partial
 
 import torch
 from torch.utils.data import DataLoader, Sampler
 
-from data.clips import ClipDataset, collate
+from data.clips import ClipDataset
+from data.collate import BatchMemory, collate
 from data.config import DataConfig
 from runtime.errors import UserError
 from runtime.random import generator
@@ -90,12 +92,14 @@ def clip_loader(
 
 def loader_options(workers: int, prefetch: int, batch_bytes: int) -> dict[str, object]:
     """How a `DataLoader` collates, and decodes ahead."""
-    options = {"collate_fn": collate, "pin_memory": torch.cuda.is_available()}
+    pin_memory = torch.cuda.is_available()
     if not workers:
-        return options
-    require_shared_memory(workers * prefetch * batch_bytes)
+        return {"collate_fn": collate, "pin_memory": pin_memory}
+    places = prefetch + 1  # what lies ready, and the batch in use
+    require_shared_memory(workers * places * batch_bytes)
     return {
-        **options,
+        "collate_fn": partial(collate, memory=BatchMemory(workers, places, batch_bytes)),
+        "pin_memory": pin_memory,
         "num_workers": workers,
         "prefetch_factor": prefetch,
         "persistent_workers": True,

@@ -9,7 +9,7 @@ from torch.utils.data import DataLoader
 from data.backends import available
 from data.clips import ClipDataset
 from data.index import open_index
-from data.loader import ClipSampler, eval_loader, require_shared_memory, train_loader
+from data.loader import PREFETCH, ClipSampler, eval_loader, require_shared_memory, train_loader
 from data.video import write_video
 from runtime.errors import UserError
 
@@ -65,15 +65,30 @@ def test_a_batch_that_cannot_be_divided_is_an_error(batch_size, world, accumulat
         ClipSampler(VIDEOS, batch_size, 0, world, accumulation, 0, 0)
 
 
+def batches_of(clips, workers):
+    return iter(train_loader(clips, 4, 0, 1, 2, start_step=1, seed=0, workers=workers))
+
+
 def test_worker_processes_load_the_same_clips(clips):
-    loaded = []
-    for workers in (0, 2):
-        loader = train_loader(clips, 4, 0, 1, 2, start_step=1, seed=0, workers=workers)
-        loaded.append(list(islice(loader, 5)))
-        del loader
-    for here, there in zip(*loaded, strict=True):
-        assert torch.equal(here["video"], there["video"])
-        assert torch.equal(here["video_index"], there["video_index"])
+    """Whether each batch is dropped before the next, so that its memory is used again, or all are kept."""
+    count = 24
+    here = list(islice(batches_of(clips, 0), count))
+    for number, there in enumerate(islice(batches_of(clips, 2), count)):
+        assert torch.equal(here[number]["video"], there["video"])
+        assert torch.equal(here[number]["video_index"], there["video_index"])
+    for mine, kept in zip(here, list(islice(batches_of(clips, 2), count)), strict=True):
+        assert torch.equal(mine["video"], kept["video"])
+
+
+def test_memory_of_a_batch_is_used_again_only_when_nothing_looks_into_it(clips):
+    batches = batches_of(clips, 1)
+    kept = next(batches)["video"][1, :, 2:]  # a part, whose batch is gone
+    as_it_was, places = kept.clone(), set()
+    for _ in range(20):
+        places.add(next(batches)["video"].untyped_storage().data_ptr())
+    assert torch.equal(kept, as_it_was)
+    assert kept.untyped_storage().data_ptr() not in places
+    assert len(places) <= PREFETCH  # the other places of the worker
 
 
 @pytest.mark.filterwarnings("ignore:.*fork.*:DeprecationWarning")
