@@ -78,19 +78,26 @@ def measure(clips: ClipDataset, count: int, batch_size: int, workers: int, prefe
         for dataset in (BareDecoder(clips), clips)
     ]
     batches = -(-count // batch_size)
-    seconds = [[_seconds(stream, batches, workers * prefetch) for stream in streams] for _ in range(rounds)]
+    for stream in streams:
+        _seconds(stream, batches, workers, prefetch)
+    seconds = [[_seconds(stream, batches, workers, prefetch) for stream in streams] for _ in range(rounds)]
     decoder, path = (batches * batch_size / min(each) for each in zip(*seconds, strict=True))
     return Row(clips.backend, clips.threads, workers, prefetch, decoder, path)
 
 
-def _seconds(stream: Iterable, batches: int, ready: int) -> float:
-    """Time for some batches, after those that may lie ready."""
-    for _ in islice(stream, ready + 1):
+def _seconds(stream: Iterable, batches: int, workers: int, prefetch: int) -> float:
+    """Time for some batches, after those that lie ready; then waits until as many lie ready again.
+
+    So the workers of another stream find the machine idle, and those of this one are all at the start of a batch.
+    """
+    for _ in islice(stream, workers * prefetch + workers):
         pass
     started = time.perf_counter()
     for _ in islice(stream, batches):
         pass
-    return time.perf_counter() - started
+    seconds = time.perf_counter() - started
+    time.sleep(1.5 * seconds / batches * workers * prefetch)
+    return seconds
 
 
 def table(rows: list[Row]) -> Table:

@@ -10,7 +10,7 @@ OnBadFile = Literal["skip", "error"]
 Split = Literal["train", "test"]
 Workers = int | Literal["auto"]
 
-MOST_WORKERS = 4  # 240 clips/s of 16 frames at 224x224 (docs/results.md)
+MOST_WORKERS = 4  # 260 clips/s of 16 frames at 224x224 (docs/results.md)
 
 
 def worker_count(workers: Workers) -> int:
