@@ -1,7 +1,8 @@
 """YAML and command line to frozen dataclasses, and back to YAML."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import asdict
+from difflib import get_close_matches
 from pathlib import Path
 from typing import TypeVar
 
@@ -25,11 +26,27 @@ def parse(config_class: type[Config], argv: Sequence[str], description: str) -> 
     try:
         values = parser.parse_args(list(argv))
     except ArgumentError as error:
-        raise UserError(str(error)) from error
+        raise UserError(f"{error}{_hint(argv, parser.get_defaults().keys())}") from error
     fields = dict(vars(parser.instantiate(values)))
     fields.pop("config")
     dry_run = fields.pop("dry_run")
     return config_class(**fields), dry_run
+
+
+def _hint(argv: Sequence[str], settings: Iterable[str]) -> str:
+    """What unknown options may have been meant for."""
+    known = ["--config", "--dry-run", "--help", *(f"--{setting}" for setting in settings)]
+    unknown = {word.split("=")[0] for word in argv if word.startswith("--")} - set(known)
+    if not unknown:
+        return ""
+    meant = [name for option in sorted(unknown) for name in _likely(option, known)]
+    return f"; did you mean {' or '.join(meant)}?" if meant else "; --help lists all settings"
+
+
+def _likely(option: str, known: list[str]) -> list[str]:
+    """Options with the same last name, or else the nearest in spelling."""
+    last = option.lstrip("-").split(".")[-1]
+    return [name for name in known if name.endswith(f".{last}")] or get_close_matches(option, known, n=1)
 
 
 def load(config_class: type[Config], path: str | Path, overrides: Sequence[str] = ()) -> Config:

@@ -11,6 +11,7 @@ from autoencoder.model import VidTwin
 from autoencoder.stage1 import Stage1Config
 from generator.train import Stage2Config
 from runtime.config import dump, load
+from runtime.errors import UserError
 
 CONFIGS = Path(__file__).parents[1] / "configs"
 CLASSES = {"stage1": Stage1Config, "stage2": Stage2Config}
@@ -23,6 +24,19 @@ def test_configuration_loads_and_round_trips(file, tmp_path):
     config = load(config_class, file)
     (tmp_path / "dumped.yaml").write_text(dump(config))
     assert load(config_class, tmp_path / "dumped.yaml") == config
+
+
+@pytest.mark.parametrize(
+    ("option", "hint"),
+    [
+        ("--train.steps", "did you mean --loop.steps"),
+        ("--optimiser.lr", "did you mean --optimizer.lr"),
+        ("--quux", "--help lists all settings"),
+    ],
+)
+def test_an_unknown_option_is_answered_with_a_known_one(option, hint):
+    with pytest.raises(UserError, match=f"unrecognized arguments: {option}=3; {hint}"):
+        load(Stage1Config, CONFIGS / "stage1/demo.yaml", [f"{option}=3"])
 
 
 @pytest.mark.parametrize(
