@@ -101,13 +101,18 @@ def assert_same_end(run, whole):
     assert logged(run) == logged(whole)
 
 
+def numbers(run):
+    """What a run has logged, a line each step; nothing before its first."""
+    return (run / "metrics.jsonl").read_text() if (run / "metrics.jsonl").exists() else ""
+
+
 def logged(run):
-    lines = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
+    lines = [json.loads(line) for line in numbers(run).splitlines()]
     return [{name: value for name, value in line.items() if not name.startswith("speed/")} for line in lines]
 
 
 def wait_for_steps(run, count, process):
-    while not (run / "metrics.jsonl").exists() or len((run / "metrics.jsonl").read_text().splitlines()) < count:
+    while numbers(run).count("\n") < count:
         assert process.poll() is None, process.communicate()[1]
         time.sleep(0.02)
 
@@ -162,13 +167,13 @@ def test_twenty_kills_at_random_moments_lose_nothing(processes, arguments, confi
     assert_same_end(run, tmp_path / "whole")
 
 
-def numbers(run):
-    return (run / "metrics.jsonl").read_text() if (run / "metrics.jsonl").exists() else ""
-
-
 def newest_step(run):
     newest = checkpoint.newest_complete(run / "checkpoints")
-    return int(newest.name[5:]) if newest else 0
+    return step_of(newest) if newest else 0
+
+
+def step_of(place):
+    return int(place.name.removeprefix("step_"))
 
 
 def test_a_signal_to_one_of_two_processes_stops_both_at_one_step(arguments, processes, configure, tmp_path):
@@ -183,7 +188,7 @@ def test_a_signal_to_one_of_two_processes_stops_both_at_one_step(arguments, proc
     assert process.returncode != 0
     (line,) = [line for line in said.splitlines() if line.startswith("stopped by SIGUSR1 at step")]
     (place,) = (tmp_path / "run" / "checkpoints").glob("step_*")
-    assert f"step {int(place.name[5:])} of 3000" in line
+    assert f"step {step_of(place)} of 3000" in line
     assert checkpoint.find_damage(place) is None
 
 
