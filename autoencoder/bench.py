@@ -20,12 +20,12 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from autoencoder.discriminator import PatchDiscriminator
 from autoencoder.flops import inference_flops, training_flops
-from autoencoder.losses import discriminator_loss, generator_loss
+from autoencoder.losses.discriminator import PatchDiscriminator
+from autoencoder.losses.perceptual import LPIPS, vgg_path
+from autoencoder.losses.terms import discriminator_loss, generator_loss
 from autoencoder.model import VidTwin
-from autoencoder.perceptual import LPIPS, vgg_path
-from autoencoder.stage1 import Stage1Config
+from autoencoder.stage1.config import Stage1Config
 from autoencoder.train import build, training_step
 from runtime import distributed
 from runtime.config import load
@@ -35,8 +35,8 @@ from runtime.flops import count_flops, matmul_rate, timed
 from runtime.memory import peak_memory
 from runtime.progress import track
 from runtime.random import generator
-from runtime.run import RunFolder
 from runtime.script import quiet_libraries, script
+from runtime.training.run import RunFolder
 
 WARM_UP = 2
 

@@ -18,25 +18,25 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader
 
-from autoencoder.clips import indexed
 from autoencoder.model import VidTwin
-from autoencoder.show_cache import show
-from autoencoder.stage1 import Stage1Config
+from autoencoder.stage1.clips import indexed
+from autoencoder.stage1.config import Stage1Config
+from autoencoder.trained.show_cache import show
 from data.clips import UnreadableFile
 from data.config import Workers, worker_count
 from data.index import VideoIndex
-from data.latent_clips import ChosenClips, ClipChoice
-from data.latent_plan import CachePlan, Precision, VideoTable
-from data.latent_writer import LatentWriter
-from data.latents import LatentCache, describe_rounding
+from data.latents.cache import LatentCache, describe_rounding
+from data.latents.clips import ChosenClips, ClipChoice
+from data.latents.plan import CachePlan, Precision, VideoTable
+from data.latents.writer import LatentWriter
 from data.loader import clip_loader
-from data.video import to_float
+from data.video.frames import to_float
 from runtime import distributed
 from runtime.config import load, parse
 from runtime.errors import Preempted, UserError
+from runtime.lock import lock
 from runtime.preemption import StopRequest
 from runtime.progress import Progress
-from runtime.run import lock
 from runtime.script import script
 from runtime.weights import load_model, weights_hash
 

@@ -44,7 +44,7 @@ class VidTwinConfig:
     dropout: float = 0.1
     """Inside the Q-Former, while training."""
     structure: Structure = "qformer"
-    """How time is summarised; all but `qformer` are ablations, see `autoencoder.ablations`."""
+    """How time is summarised; all but `qformer` are ablations, see `autoencoder.network.ablations`."""
     dynamics: Dynamics = "averages"
     """How a frame's movement is summarised; all but `averages` are ablations, `none` leaves structure alone."""
 

@@ -9,11 +9,11 @@ from diffusers.models.modeling_utils import ModelMixin
 from einops import rearrange
 from torch import Tensor, nn
 
-from autoencoder.ablations import DYNAMICS_EXPANDERS, DYNAMICS_EXTRACTORS, STRUCTURE_SUMMARIES
 from autoencoder.config import Dynamics, Structure, VidTwinConfig
-from autoencoder.posterior import TwinPosterior
-from autoencoder.structure import StructureExpander, StructureExtractor
-from autoencoder.transformer import Patchify, Transformer, Unpatchify
+from autoencoder.network.ablations import DYNAMICS_EXPANDERS, DYNAMICS_EXTRACTORS, STRUCTURE_SUMMARIES
+from autoencoder.network.posterior import TwinPosterior
+from autoencoder.network.structure import StructureExpander, StructureExtractor
+from autoencoder.network.transformer import Patchify, Transformer, Unpatchify
 from data.latents import TwinLatents
 from runtime.errors import UserError
 

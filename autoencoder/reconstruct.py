@@ -18,11 +18,11 @@ from einops import rearrange
 from torch import Tensor
 
 from autoencoder.model import VidTwin
-from autoencoder.panels import PANELS, four_panels
-from autoencoder.windows import windows
+from autoencoder.trained.panels import PANELS, four_panels
+from autoencoder.trained.windows import windows
 from data.folder import SUFFIXES, find_videos
 from data.latents import TwinLatents
-from data.video import BadVideo, VideoInfo, fit, has_audio, probe, stream_frames, to_float, to_uint8, write_video
+from data.video.frames import BadVideo, VideoInfo, fit, has_audio, probe, stream_frames, to_float, to_uint8, write_video
 from runtime import distributed
 from runtime.errors import UserError
 from runtime.files import write_json

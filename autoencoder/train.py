@@ -10,27 +10,27 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader
 
-from autoencoder.clips import training_clips, validation_clips
-from autoencoder.discriminator import PatchDiscriminator
 from autoencoder.flops import training_flops
+from autoencoder.losses.discriminator import PatchDiscriminator
+from autoencoder.losses.objective import Objective, ScaledAutoencoder
+from autoencoder.losses.perceptual import require_vgg
 from autoencoder.model import VidTwin
-from autoencoder.objective import Objective, ScaledAutoencoder
-from autoencoder.panels import four_panels
-from autoencoder.perceptual import require_vgg
-from autoencoder.stage1 import Stage1Config
-from autoencoder.warm_start import warm_start
+from autoencoder.stage1.clips import training_clips, validation_clips
+from autoencoder.stage1.config import Stage1Config
+from autoencoder.stage1.warm_start import warm_start
+from autoencoder.trained.panels import four_panels
 from data.clips import skipped_files
 from data.latents import TwinLatents
 from data.pixels import psnr, ssim
-from data.video import to_float, to_uint8, write_video
+from data.video.frames import to_float, to_uint8, write_video
 from runtime import distributed
-from runtime.ema import EMA
-from runtime.engine import Engine
-from runtime.loop import describe_plan, load_raw_weights, run_or_plan, save_both
-from runtime.run import RunFolder
 from runtime.script import script
-from runtime.session import Session
-from runtime.speed import Speed
+from runtime.training.ema import EMA
+from runtime.training.engine import Engine
+from runtime.training.loop import describe_plan, load_raw_weights, run_or_plan, save_both
+from runtime.training.run import RunFolder
+from runtime.training.session import Session
+from runtime.training.speed import Speed
 
 
 def train(config: Stage1Config) -> None:

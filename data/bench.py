@@ -4,7 +4,7 @@
     python -m data.bench --latents [DIR] --sizes 1k 10k
 
 The loading path decodes, resizes, crops, flips and collates; the bare decoder decodes the same frames and drops them.
-The second form measures the reading of cached latents (see `data.latent_bench`).
+The second form measures the reading of cached latents (see `data.latents.bench`).
 """
 
 import argparse
@@ -21,13 +21,13 @@ from rich.console import Console
 from rich.table import Table
 from torch.utils.data import Dataset
 
-from data.backends import Backend, available
 from data.clips import ClipDataset, as_clip
 from data.index import open_index
-from data.latent_bench import SIZES, as_figures, latent_table, measure_latents
+from data.latents.bench import SIZES, as_figures, latent_table, measure_latents
 from data.loader import PREFETCH, train_loader
-from data.shard_files import is_packed
-from data.video import read_frames
+from data.shards.files import is_packed
+from data.video.backends import Backend, available
+from data.video.frames import read_frames
 from runtime.errors import UserError
 from runtime.files import write_json
 from runtime.script import script

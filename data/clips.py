@@ -8,10 +8,10 @@ from einops import rearrange
 from torch import Tensor
 from torch.utils.data import Dataset
 
-from data.backends import Backend
 from data.config import OnBadFile
 from data.index import VideoIndex
-from data.video import BadVideo, VideoInfo, decode_all, read_frames
+from data.video.backends import Backend
+from data.video.frames import BadVideo, VideoInfo, decode_all, read_frames
 from runtime.errors import UserError
 from runtime.progress import track
 from runtime.random import generator

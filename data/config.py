@@ -27,7 +27,7 @@ class DataConfig:
 
     Attributes:
         root: folder with `UCF-101/` and `ucfTrainTestlist/`, any folder with videos, or one with shards (see
-            `data.shard_files`).
+            `data.shards.files`).
         fold: which of UCF-101's three official splits; of shards, it was chosen when they were packed.
         fps: rate at which a clip's frames are taken (the paper: 8).
         in_memory: keep all decoded, resized videos in memory as uint8.

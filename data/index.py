@@ -11,9 +11,9 @@ from pathlib import Path
 from data import folder, ucf101
 from data.config import OnBadFile, Split
 from data.folder import UNLABELLED
-from data.shard_files import Shard, is_packed, read_list, read_records, read_shard_once
+from data.shards.files import Shard, is_packed, read_list, read_records, read_shard_once
 from data.survey import survey
-from data.video import BadVideo, VideoInfo
+from data.video.frames import BadVideo, VideoInfo
 from runtime.errors import UserError
 
 __all__ = ["UNLABELLED", "VideoIndex", "open_index"]

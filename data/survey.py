@@ -7,8 +7,8 @@ from pathlib import Path
 
 import av
 
-from data.inspector import Unfinished, from_json, inspect_all, to_json
-from data.probe import BadVideo, VideoInfo
+from data.video.inspector import Unfinished, from_json, inspect_all, to_json
+from data.video.probe import BadVideo, VideoInfo
 from runtime import distributed
 from runtime.files import write_json
 from runtime.progress import Progress

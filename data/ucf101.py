@@ -16,8 +16,8 @@ from rich.console import Console
 from rich.table import Table
 
 from data.folder import find_videos
-from data.probe import BadVideo
 from data.survey import survey
+from data.video.probe import BadVideo
 from runtime.errors import UserError
 from runtime.script import script
 

@@ -1,0 +1,5 @@
+"""What is measured of models, and shown.
+
+Commands that measure: `fvd`, `reconstruction`, `cost`, `classifier`; what they are made of lies in `measures`.
+`pictures` draws. `report` and `demo` run the others. May import everything below.
+"""

@@ -21,9 +21,9 @@ from torch import Tensor, nn
 from data.clips import ClipDataset
 from data.config import DataConfig
 from data.index import UNLABELLED, open_index
-from data.video import to_float
-from eval.augmentation import augment
-from eval.frechet import FeatureStatistics, frechet_distance
+from data.video.frames import to_float
+from eval.measures.augmentation import augment
+from eval.measures.frechet import FeatureStatistics, frechet_distance
 from runtime import distributed
 from runtime.errors import UserError
 from runtime.files import save_tensors, write_json

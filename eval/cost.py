@@ -15,9 +15,9 @@ from pathlib import Path
 import yaml
 
 from autoencoder.model import VidTwin
-from autoencoder.stage1 import Stage1Config
+from autoencoder.stage1.config import Stage1Config
 from data.latents import LatentCache
-from eval.model_cost import Cost, autoencoder_cost, generator_cost
+from eval.measures.model_cost import Cost, autoencoder_cost, generator_cost
 from generator.config import DiTConfig
 from generator.train import Stage2Config
 from runtime.config import load

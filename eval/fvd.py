@@ -16,9 +16,9 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from eval.features import I3D, SETTING
-from eval.frechet import FeatureStatistics, frechet_distance
-from eval.sources import Source, Window, is_ucf101, open_source
+from eval.measures.features import I3D, SETTING
+from eval.measures.frechet import FeatureStatistics, frechet_distance
+from eval.measures.sources import Source, Window, is_ucf101, open_source
 from runtime import distributed
 from runtime.errors import UserError
 from runtime.files import write_json

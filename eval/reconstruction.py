@@ -12,16 +12,16 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader
 
+from autoencoder.losses.perceptual import LPIPS
 from autoencoder.model import VidTwin
-from autoencoder.perceptual import LPIPS
 from data.clips import ClipDataset, skipped_files
 from data.config import DataConfig
 from data.index import VideoIndex, open_index
 from data.loader import eval_loader
 from data.pixels import psnr, ssim
-from data.video import to_float
+from data.video.frames import to_float
 from eval.classifier import MotionClassifier, load_classifier
-from eval.metrics import RunningMeans, open_lpips
+from eval.measures.means import RunningMeans, open_lpips
 from runtime import distributed
 from runtime.errors import UserError
 from runtime.files import write_json

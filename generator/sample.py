@@ -12,7 +12,7 @@ import torch
 from safetensors.torch import load_file
 from torch import Tensor
 
-from data.video import to_uint8, write_video
+from data.video.frames import to_uint8, write_video
 from generator.grid import film_strips, labelled_grid
 from generator.pipeline import TwinLatentPipeline, load_pipeline
 from runtime import distributed

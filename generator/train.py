@@ -11,10 +11,10 @@ import torch
 from torch import Tensor
 
 from autoencoder.model import VidTwin
-from data.latent_source import latent_source
 from data.latents import LatentCache, TwinLatents
+from data.latents.source import latent_source
 from data.loader import ClipSampler
-from data.video import to_uint8, write_video
+from data.video.frames import to_uint8, write_video
 from generator.config import DiffusionConfig, DiTConfig, ModelConfig
 from generator.diffusion import Objective, diffusion_loss, make_objective, make_scheduler
 from generator.dit import DiT
@@ -22,16 +22,16 @@ from generator.grid import labelled_grid
 from generator.pipeline import TwinLatentPipeline, save_pipeline
 from generator.tokens import Statistics
 from runtime import distributed
-from runtime.ema import EMA
-from runtime.engine import Engine, EngineConfig, OptimizerConfig
 from runtime.errors import UserError
 from runtime.flops import count_flops
-from runtime.loop import LoopConfig, describe_plan, load_raw_weights, run_or_plan
 from runtime.random import generator
-from runtime.run import RunFolder
 from runtime.script import script
-from runtime.session import Session
-from runtime.speed import Speed
+from runtime.training.ema import EMA
+from runtime.training.engine import Engine, EngineConfig, OptimizerConfig
+from runtime.training.loop import LoopConfig, describe_plan, load_raw_weights, run_or_plan
+from runtime.training.run import RunFolder
+from runtime.training.session import Session
+from runtime.training.speed import Speed
 from runtime.weights import load_model, weights_hash
 
 

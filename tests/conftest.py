@@ -43,7 +43,7 @@ def processes():
 @pytest.fixture(scope="session")
 def builtin_set(tmp_path_factory):
     """A built-in data set of ten classes with four videos each."""
-    from data.synthetic import write_dataset
+    from data.synthetic.dataset import write_dataset
 
     root = tmp_path_factory.mktemp("builtin")
     write_dataset(root, videos_per_class=4, seed=0)
@@ -63,7 +63,7 @@ def stage1_run(tmp_path_factory, processes, builtin_set, configs):
     """A tiny trained autoencoder with its latents: `runs/x` as stage one leaves it."""
     from autoencoder.cache import CacheConfig, cache_split
     from autoencoder.model import VidTwin
-    from autoencoder.stage1 import Stage1Config
+    from autoencoder.stage1.config import Stage1Config
     from autoencoder.train import train
     from runtime.config import load
     from runtime.weights import load_model

@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from autoencoder.model import VidTwin
-from autoencoder.stage1 import Stage1Config
+from autoencoder.stage1.config import Stage1Config
 from generator.train import Stage2Config
 from runtime.config import dump, load
 from runtime.errors import UserError

@@ -22,11 +22,11 @@ SCRIPTS = (
     "eval/classifier.py",
     "eval/demo.py",
     "eval/report.py",
-    "data/synthetic.py",
+    "data/synthetic",
     "data/bench.py",
     "data/ucf101.py",
-    "data/latents.py",
-    "data/shards.py",
+    "data/latents",
+    "data/shards",
 )
 
 

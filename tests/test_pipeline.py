@@ -3,7 +3,7 @@
 import json
 import shutil
 
-from data.video import probe
+from data.video.frames import probe
 
 
 def test_the_demo_makes_everything_it_names_and_resumes(launch, builtin_set, tmp_path):

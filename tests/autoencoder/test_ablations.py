@@ -8,7 +8,7 @@ import torch
 from autoencoder.config import VidTwinConfig
 from autoencoder.model import VidTwin
 from autoencoder.release import to_release
-from autoencoder.stage1 import Stage1Config
+from autoencoder.stage1.config import Stage1Config
 from runtime.config import load
 from runtime.errors import UserError
 from runtime.weights import load_model, save_model, weights_hash

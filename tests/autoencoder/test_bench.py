@@ -6,7 +6,7 @@ import pytest
 
 from autoencoder import bench
 from autoencoder.bench import ROWS, Workload, main, measure
-from autoencoder.stage1 import Stage1Config
+from autoencoder.stage1.config import Stage1Config
 from runtime.config import load
 
 SIZE = ["--model.height", "32", "--model.width", "32"]

@@ -17,12 +17,12 @@ from PIL import Image
 
 from autoencoder import cache as caching
 from autoencoder.cache import CacheConfig, cache_split, main
-from autoencoder.clips import indexed
 from autoencoder.model import VidTwin
-from autoencoder.stage1 import Stage1Config
-from data.latent_clips import ChosenClips, ClipChoice
+from autoencoder.stage1.clips import indexed
+from autoencoder.stage1.config import Stage1Config
 from data.latents import LatentCache
-from data.video import probe, stream_frames
+from data.latents.clips import ChosenClips, ClipChoice
+from data.video.frames import probe, stream_frames
 from runtime.config import load
 from runtime.errors import UserError
 from runtime.weights import load_model

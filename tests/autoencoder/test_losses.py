@@ -5,16 +5,16 @@ import math
 import pytest
 import torch
 
-from autoencoder.discriminator import PatchDiscriminator
-from autoencoder.losses import (
+from autoencoder.losses.discriminator import PatchDiscriminator
+from autoencoder.losses.perceptual import require_vgg
+from autoencoder.losses.terms import (
     LastLayer,
     adaptive_weight,
     discriminator_loss,
     generator_loss,
     reconstruction_nll,
 )
-from autoencoder.perceptual import require_vgg
-from autoencoder.transformer import Unpatchify
+from autoencoder.network.transformer import Unpatchify
 from runtime.errors import UserError
 
 

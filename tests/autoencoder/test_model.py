@@ -6,7 +6,7 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from autoencoder.config import VidTwinConfig
 from autoencoder.model import VidTwin
-from autoencoder.posterior import TwinPosterior
+from autoencoder.network.posterior import TwinPosterior
 from data.latents import TwinLatents
 from runtime.errors import UserError
 from runtime.weights import load_model, save_model, weights_hash

@@ -7,8 +7,8 @@ import pytest
 import torch
 
 from autoencoder.reconstruct import main
-from autoencoder.windows import windows
-from data.video import decode_all, probe, write_video
+from autoencoder.trained.windows import windows
+from data.video.frames import decode_all, probe, write_video
 
 
 @pytest.mark.parametrize("count", [1, 3, 4, 5, 8, 11])

@@ -16,12 +16,12 @@ import torch
 from safetensors.torch import load_file
 
 from autoencoder import train as stage1
-from autoencoder.objective import Objective
-from autoencoder.stage1 import Stage1Config
+from autoencoder.losses.objective import Objective
+from autoencoder.stage1.config import Stage1Config
 from autoencoder.train import main, train
-from runtime import checkpoint
 from runtime.config import load
 from runtime.errors import Preempted, UserError
+from runtime.training import checkpoint
 
 GAN = ["--loss.adversarial", "0.05", "--loss.disc_start", "2", "--model.height", "32", "--model.width", "32"]
 ROOT = Path(__file__).parents[2]
@@ -29,7 +29,7 @@ ROOT = Path(__file__).parents[2]
 # Runs stage one in a process that kills itself on the n-th call of one of checkpoint's functions.
 KILLED = """
 import os, signal, sys
-from runtime import checkpoint
+from runtime.training import checkpoint
 point, fatal = sys.argv[1], int(sys.argv[2])
 original, calls = getattr(checkpoint, point), []
 def counted(*args, **kwargs):
@@ -45,7 +45,7 @@ sys.exit(main(sys.argv[3:]))
 # On rank 1 the loss of the second step is not a number, and the fourth step raises.
 UNEVEN = """
 import os, sys
-from autoencoder.objective import Objective
+from autoencoder.losses.objective import Objective
 original = Objective.autoencoder_loss
 def uneven(self, video, reconstruction, posterior, log_scale, step):
     carrier, terms = original(self, video, reconstruction, posterior, log_scale, step)

@@ -9,10 +9,10 @@ from safetensors.torch import load_file
 
 from autoencoder.cache import CacheConfig, cache_split
 from autoencoder.model import VidTwin
-from autoencoder.stage1 import Stage1Config
+from autoencoder.stage1.config import Stage1Config
 from autoencoder.train import main, train
 from data.latents import LatentCache
-from data.shards import pack
+from data.shards.pack import pack
 from runtime.config import load
 from runtime.errors import UserError
 from runtime.weights import load_model

@@ -9,7 +9,7 @@ from safetensors.torch import load_file
 
 from autoencoder.model import VidTwin
 from autoencoder.release import from_release
-from autoencoder.warm_start import interpolated, repeated, stretch, warm_start
+from autoencoder.stage1.warm_start import interpolated, repeated, stretch, warm_start
 from runtime.errors import UserError
 from runtime.weights import save_model, weights_hash
 

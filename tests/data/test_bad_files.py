@@ -11,12 +11,12 @@ import pytest
 import torch
 from torch.utils.data import DataLoader
 
-from data import inspector
 from data.clips import ClipDataset, UnreadableFile
 from data.index import open_index
-from data.inspector import Inspector, Unfinished, inspect_all
-from data.probe import VideoInfo
-from data.video import read_frames, stream_frames, write_video
+from data.video import inspector
+from data.video.frames import read_frames, stream_frames, write_video
+from data.video.inspector import Inspector, Unfinished, inspect_all
+from data.video.probe import VideoInfo
 from runtime.errors import UserError
 
 PLACES = 50

@@ -3,11 +3,11 @@ from dataclasses import replace
 
 import torch
 
-from data import latent_bench
-from data.backends import available
 from data.bench import main
-from data.latent_bench import MEANS, PlainFile, write_sparse_cache
 from data.latents import LatentCache
+from data.latents import bench as latent_bench
+from data.latents.bench import MEANS, PlainFile, write_sparse_cache
+from data.video.backends import available
 
 
 def test_bench_measures_each_backend_and_worker_count(builtin_set, tmp_path, capsys):

@@ -8,7 +8,7 @@ from torch.utils.data import default_collate
 
 from data.clips import ClipDataset
 from data.index import open_index
-from data.video import decode_all, write_video
+from data.video.frames import decode_all, write_video
 from runtime.errors import UserError
 
 SIZE = (16, 16)

@@ -12,7 +12,7 @@ from data.clips import ClipDataset
 from data.index import open_index
 from data.loader import ClipSampler, eval_loader, train_loader
 from data.pixels import psnr, ssim
-from data.video import read_frames
+from data.video.frames import read_frames
 from runtime.errors import UserError
 
 

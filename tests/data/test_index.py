@@ -5,7 +5,7 @@ import torch
 
 from data import ucf101
 from data.index import UNLABELLED, open_index
-from data.video import write_video
+from data.video.frames import write_video
 from runtime.errors import UserError
 
 CLASSES = ("Walk", "Archery")  # not in alphabetical order: classInd.txt decides

@@ -11,12 +11,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from safetensors.torch import load_file
 
-from data import latent_source
-from data.latent_plan import CachePlan, VideoTable
-from data.latent_source import ResidentLatents, StreamedLatents
-from data.latent_statistics import MOMENTS
-from data.latent_writer import LatentWriter
-from data.latents import PLACES, LatentCache, main
+from data.latents import source as latent_source
+from data.latents.cache import PLACES, LatentCache, main
+from data.latents.channel_statistics import MOMENTS
+from data.latents.plan import CachePlan, VideoTable
+from data.latents.source import ResidentLatents, StreamedLatents
+from data.latents.writer import LatentWriter
 from runtime.errors import UserError
 
 SHAPES = {"structure": (2, 3, 2, 2), "dynamics": (3, 4, 5)}

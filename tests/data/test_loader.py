@@ -6,11 +6,11 @@ import pytest
 import torch
 from torch.utils.data import DataLoader
 
-from data.backends import available
 from data.clips import ClipDataset
 from data.index import open_index
 from data.loader import PREFETCH, ClipSampler, eval_loader, require_shared_memory, train_loader
-from data.video import write_video
+from data.video.backends import available
+from data.video.frames import write_video
 from runtime.errors import UserError
 
 VIDEOS, BATCH, STEPS = 10, 8, 12  # neither divides the other: batches run over the ends of epochs

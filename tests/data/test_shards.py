@@ -14,9 +14,9 @@ import torch
 
 from data.clips import ClipDataset
 from data.index import open_index
-from data.shard_files import Sample, read_list, read_records, read_shard
-from data.sharded import ShardedClips, Stream, shard_loader
-from data.shards import main
+from data.shards.clips import ShardedClips, Stream, shard_loader
+from data.shards.files import Sample, read_list, read_records, read_shard
+from data.shards.pack import main
 from runtime.errors import UserError
 
 SETTINGS = {"frames": 4, "fps": 8.0, "size": (24, 32), "seed": 3}

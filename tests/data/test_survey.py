@@ -9,7 +9,7 @@ from data import survey as surveying
 from data.index import open_index
 from data.survey import index_name
 from data.ucf101 import check, main
-from data.video import write_video
+from data.video.frames import write_video
 
 
 @pytest.fixture

@@ -8,10 +8,10 @@ import numpy as np
 import pytest
 from av.video.frame import PictureType
 
-from data.animation import FPS, motion_frames
-from data.looks import HEIGHT, WIDTH
-from data.motions import MOTIONS
-from data.synthetic import Clip, main, plan_clips, write_dataset, write_lists
+from data.synthetic.animation import FPS, motion_frames
+from data.synthetic.dataset import Clip, main, plan_clips, write_dataset, write_lists
+from data.synthetic.looks import HEIGHT, WIDTH
+from data.synthetic.motions import MOTIONS
 from runtime.errors import UserError
 
 SEED = 5

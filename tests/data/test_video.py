@@ -8,9 +8,8 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from data.backends import available
-from data.probe import verify
-from data.video import (
+from data.video.backends import available
+from data.video.frames import (
     BadVideo,
     decode_all,
     fit,
@@ -22,6 +21,7 @@ from data.video import (
     to_uint8,
     write_video,
 )
+from data.video.probe import verify
 from runtime.errors import UserError
 
 FRAMES, HEIGHT, WIDTH = 40, 96, 128

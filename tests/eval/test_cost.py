@@ -10,10 +10,10 @@ from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.distributed._tools.mem_tracker import MemTracker
 
 from autoencoder.config import VidTwinConfig
-from autoencoder.transformer import Transformer
+from autoencoder.network.transformer import Transformer
 from eval.cost import main, scaled
-from eval.counting import traced_memory
-from eval.model_cost import LatentGeometry, generator_cost
+from eval.measures.counting import traced_memory
+from eval.measures.model_cost import LatentGeometry, generator_cost
 from generator.config import DiffusionConfig, DiTConfig
 from runtime.flops import count_flops
 
@@ -81,7 +81,7 @@ def test_traced_memory_is_the_other_trackers():
 @pytest.mark.gpu
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
 def test_traced_memory_is_close_to_the_allocators():
-    from eval.counting import measured_memory
+    from eval.measures.counting import measured_memory
 
     def build():
         return nn.Sequential(nn.Linear(2048, 8192), nn.GELU(), nn.Linear(8192, 2048))

@@ -5,7 +5,7 @@ import pytest
 import scipy.linalg
 import torch
 
-from eval.frechet import FeatureStatistics, frechet_distance
+from eval.measures.frechet import FeatureStatistics, frechet_distance
 from runtime.errors import UserError
 
 

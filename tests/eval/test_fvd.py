@@ -10,10 +10,10 @@ import torch.nn.functional as F
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
-from data.video import decode_all, probe, write_video
-from eval.features import I3D
-from eval.frechet import FeatureStatistics, frechet_distance
+from data.video.frames import decode_all, probe, write_video
 from eval.fvd import main
+from eval.measures.features import I3D
+from eval.measures.frechet import FeatureStatistics, frechet_distance
 
 
 class StandIn(nn.Module):

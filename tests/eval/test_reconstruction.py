@@ -6,14 +6,14 @@ import pytest
 import torch
 from einops import rearrange
 
+from autoencoder.losses.perceptual import LPIPS
 from autoencoder.model import VidTwin
-from autoencoder.perceptual import LPIPS
 from data.clips import ClipDataset
 from data.index import open_index
 from data.loader import eval_loader
-from data.video import to_float, write_video
+from data.video.frames import to_float, write_video
 from eval.classifier import MotionClassifier
-from eval.metrics import open_lpips
+from eval.measures.means import open_lpips
 from eval.reconstruction import evaluate_reconstruction, main
 from runtime.weights import save_model
 

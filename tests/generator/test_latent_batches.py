@@ -4,8 +4,8 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from data import latent_source
 from data.latents import LatentCache
+from data.latents import source as latent_source
 from data.loader import ClipSampler
 from generator.train import LatentBatches, Stage2Config, train
 from runtime.config import load

@@ -6,14 +6,14 @@ import math
 import pytest
 import torch
 
-from runtime import checkpoint
-from runtime.ema import EMA
 from runtime.errors import UserError
+from runtime.lock import lock
 from runtime.random import generator
-from runtime.run import lock
-from runtime.schedule import warmup_cosine
 from runtime.script import script
-from runtime.tracker import drop_lines_after
+from runtime.training import checkpoint
+from runtime.training.ema import EMA
+from runtime.training.schedule import warmup_cosine
+from runtime.training.tracker import drop_lines_after
 
 
 def test_schedule_at_its_corners():

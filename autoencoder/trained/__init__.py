@@ -1,0 +1,4 @@
+"""What is done with a trained VidTwin: panels, windows over long videos, a look into a cache.
+
+May import the model, `autoencoder.stage1`, `data` and `runtime`.
+"""

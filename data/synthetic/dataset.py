@@ -1,0 +1,148 @@
+"""The built-in data set: ten motion classes as a folder in UCF-101's own shape.
+
+    python -m data.synthetic OUT --videos-per-class 60 --seed 0
+
+writes `OUT/UCF-101/<Class>/v_<Class>_g<NN>_c<NN>.avi` and `OUT/ucfTrainTestlist/`. As in UCF-101, the clips of a group
+share their appearance, and each official split keeps whole groups for testing. `OUT/dataset.json` records the
+settings; an interrupted run goes on where it stopped, and the lists, written last, mark a complete set.
+"""
+
+import argparse
+import json
+import os
+import signal
+import sys
+import threading
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from math import ceil
+from multiprocessing import get_context, parent_process
+from pathlib import Path
+from typing import NamedTuple
+
+from data.synthetic.animation import write_clip
+from data.synthetic.motions import MOTIONS
+from runtime.errors import UserError
+from runtime.files import write_text
+from runtime.progress import track
+from runtime.random import seed_of
+from runtime.script import script
+
+CLIPS_PER_GROUP = 1  # every clip a look of its own: an autoencoder needs many looks more than many clips of one
+FEWEST_GROUPS, MOST_GROUPS = 4, 99  # three disjoint test sets and a rest; two digits
+SPLITS = 3
+TEST_SHARE = 7 / 25  # of the groups, as in UCF-101's lists
+
+
+class Clip(NamedTuple):
+    """One video's place in the data set; `group` and `number` count from 1."""
+
+    name: str
+    group: int
+    number: int
+
+    @property
+    def file(self) -> str:
+        """The path below `UCF-101/`, as the official lists write it."""
+        return f"{self.name}/v_{self.name}_g{self.group:02}_c{self.number:02}.avi"
+
+    def seeds(self, seed: int) -> tuple[int, int]:
+        """The seeds of its look, which its group shares, and of its motion. Looks are drawn alike for every class."""
+        label = list(MOTIONS).index(self.name)
+        look = seed_of("synthetic look", seed, label, self.group)
+        return look, seed_of("synthetic motion", seed, label, self.group, self.number)
+
+
+def write_dataset(root: Path, videos_per_class: int, seed: int) -> int:
+    """Write the data set below `root`, keeping the videos that are there; returns how many were missing.
+
+    Raises `UserError` when `root` holds something else, another setting's data set included, or cannot be written.
+    """
+    clips = plan_clips(videos_per_class)
+    videos = root / "UCF-101"
+    try:
+        _claim(root, {"videos_per_class": videos_per_class, "seed": seed})
+        for name in MOTIONS:
+            (videos / name).mkdir(parents=True, exist_ok=True)
+        missing = [clip for clip in clips if not (videos / clip.file).exists()]
+        if missing:
+            _write_clips([(videos / clip.file, clip.name, *clip.seeds(seed)) for clip in missing])
+        write_lists(root / "ucfTrainTestlist", clips)
+    except OSError as error:
+        raise UserError(
+            f"cannot write to {root}: {error.strerror}; make room there or choose another folder"
+        ) from error
+    return len(missing)
+
+
+def plan_clips(videos_per_class: int) -> list[Clip]:
+    """Every clip in the order of the lists: class, group, number; the groups of a class differ by one clip at most."""
+    if not FEWEST_GROUPS <= videos_per_class <= MOST_GROUPS * 99:
+        raise UserError(f"videos per class must be {FEWEST_GROUPS} to {MOST_GROUPS * 99}, not {videos_per_class}")
+    groups = min(max(ceil(videos_per_class / CLIPS_PER_GROUP), FEWEST_GROUPS), MOST_GROUPS)
+    places = sorted((i % groups + 1, i // groups + 1) for i in range(videos_per_class))
+    return [Clip(name, *place) for name in MOTIONS for place in places]
+
+
+def _claim(root: Path, settings: dict[str, int]) -> None:
+    """Make `root` this data set's, or find that it is already, before anything else is written."""
+    record = root / "dataset.json"
+    if record.exists():
+        try:
+            found = json.loads(record.read_text())
+        except ValueError as error:
+            raise UserError(f"{record} is damaged; remove {root} or choose another folder") from error
+        if found != settings:
+            raise UserError(f"{root} holds a data set of other settings, {found}; use them or choose another folder")
+    elif any((root / name).exists() for name in ("UCF-101", "ucfTrainTestlist")):
+        raise UserError(f"{root} holds videos that are not of the built-in data set; choose another folder")
+    else:
+        root.mkdir(parents=True, exist_ok=True)
+        write_text(record, json.dumps(settings) + "\n")
+
+
+def _write_clips(jobs: list[tuple[Path, str, int, int]]) -> None:
+    workers = min(os.cpu_count() or 1, len(jobs))
+    pool = ProcessPoolExecutor(workers, mp_context=get_context("spawn"), initializer=_follow_parent)
+    futures = [pool.submit(write_clip, *job) for job in jobs]
+    try:
+        for done in track(as_completed(futures), len(jobs), "writing", "videos"):
+            done.result()
+    finally:
+        pool.shutdown(cancel_futures=True)
+
+
+def _follow_parent() -> None:
+    """Leave interrupts to the parent, which finishes the clips in hand, and end with it if it is killed."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    threading.Thread(target=lambda: (parent_process().join(), os._exit(1)), daemon=True).start()
+
+
+def write_lists(folder: Path, clips: list[Clip]) -> None:
+    """The class index and the train and test list of each split, in the official formats."""
+    folder.mkdir(exist_ok=True)
+    labels = {name: label for label, name in enumerate(MOTIONS, 1)}
+    groups = max(clip.group for clip in clips)
+    share = round(TEST_SHARE * groups)
+    write_text(folder / "classInd.txt", "".join(f"{label} {name}\n" for name, label in labels.items()))
+    for split in range(SPLITS):
+        held_out = range(split * share + 1, (split + 1) * share + 1)
+        train = (f"{clip.file} {labels[clip.name]}\n" for clip in clips if clip.group not in held_out)
+        test = (f"{clip.file}\n" for clip in clips if clip.group in held_out)
+        write_text(folder / f"trainlist{split + 1:02}.txt", "".join(train))
+        write_text(folder / f"testlist{split + 1:02}.txt", "".join(test))
+
+
+@script
+def main(argv: list[str]) -> None:
+    parser = argparse.ArgumentParser(prog="data.synthetic", description="Write the built-in data set.")
+    parser.add_argument("out", type=Path, metavar="OUT", help="the folder to write to")
+    parser.add_argument("--videos-per-class", type=int, default=60, metavar="N")
+    parser.add_argument("--seed", type=int, default=0, metavar="S")
+    args = parser.parse_args(argv)
+    written = write_dataset(args.out, args.videos_per_class, args.seed)
+    state = f"{written} videos written" if written else "nothing to do"
+    print(f"{args.out}: {len(MOTIONS)} classes, {args.videos_per_class} videos each, complete ({state})")
+
+
+if __name__ == "__main__":
+    sys.exit(main())

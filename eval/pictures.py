@@ -1,0 +1,58 @@
+"""Pictures of a run on the built-in data set: panels, swaps, and the README's strip."""
+
+from pathlib import Path
+
+import torch
+import torch.nn.functional as F
+from einops import rearrange
+from PIL import Image
+from torch import Tensor
+
+from autoencoder.model import VidTwin
+from autoencoder.trained.panels import PANELS, four_panels
+from data.clips import ClipDataset
+from data.config import DataConfig
+from data.latents import TwinLatents
+from data.video.frames import to_float, to_uint8, write_video
+from generator.grid import labelled_grid
+
+SHOWN = 6
+SCALE = 3
+
+
+@torch.inference_mode()
+def draw_pictures(model: VidTwin, test: ClipDataset, samples: Tensor, labels: Tensor, out: Path) -> None:
+    """`panels.mp4/.png`, `swap.mp4`, and the README's animated `strip.webp`."""
+    names = test.index.classes
+    chosen = range(0, len(test), max(len(test) // SHOWN, 1))[:SHOWN]
+    video = to_float(torch.stack([test[0, i]["video"] for i in chosen]))
+    panels = enlarged(to_uint8(four_panels(model, video)))
+    captions = [names[test.index.labels[i]] for i in chosen]
+    fps = DataConfig().fps
+    write_video(out / "panels.mp4", labelled_grid(panels, [f"{name}: {', '.join(PANELS)}" for name in captions]), fps)
+    moments = F.pad(panels[:, [0, 5, 10, 15]], (0, 0, 0, 4 * SCALE), value=255)
+    Image.fromarray(rearrange(moments, "n f h w c -> (n h) (f w) c").numpy()).save(out / "panels.png")
+    write_video(out / "swap.mp4", labelled_grid(enlarged(swap(model, video)), captions), fps)
+    shown = enlarged(rearrange(samples[: 4 * SHOWN], "n t h w c -> n c t h w"))
+    write_strip(out / "strip.webp", panels, shown, fps)
+
+
+def swap(model: VidTwin, video: Tensor) -> Tensor:
+    """Structure donor, dynamics donor (the next clip) and both joined, uint8 `n c t h (3 w)`."""
+    latents, donor = model.encode(video).mode(), video.roll(-1, 0)
+    joined = model.decode(TwinLatents(latents.structure, model.encode(donor).mode().dynamics))
+    return to_uint8(torch.cat([video, donor, joined], dim=-1))
+
+
+def enlarged(video: Tensor) -> Tensor:
+    """uint8 `n c t h w` to `n t H W c`, every pixel a square."""
+    return rearrange(video, "n c t h w -> n t h w c").repeat_interleave(SCALE, 2).repeat_interleave(SCALE, 3)
+
+
+def write_strip(path: Path, panels: Tensor, samples: Tensor, fps: float) -> None:
+    """An animation: three rows of the four panels, beside them generated videos."""
+    left = rearrange(panels[:3], "n t h w c -> t (n h) w c")
+    right = rearrange(samples[:9], "(r k) t h w c -> t (r h) (k w) c", r=3)
+    gap = torch.full((*left.shape[:2], 4 * SCALE, 3), 255, dtype=torch.uint8)
+    frames = [Image.fromarray(frame.numpy()) for frame in torch.cat([left, gap, right], dim=2)]
+    frames[0].save(path, save_all=True, append_images=frames[1:], duration=round(1000 / fps), loop=0, quality=80)

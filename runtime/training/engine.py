@@ -1,0 +1,315 @@
+"""Training under DeepSpeed; the only file that knows it."""
+
+import io
+import json
+import logging
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager, redirect_stdout
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+import torch
+from torch import Tensor, nn
+
+from runtime import distributed
+from runtime.errors import UserError
+from runtime.files import write_json
+from runtime.training.schedule import warmup_cosine
+
+# Said beforehand, DeepSpeed does not have to search for it and report on the search.
+os.environ.setdefault("DS_ACCELERATOR", "cuda" if torch.cuda.is_available() else "cpu")
+import deepspeed
+from deepspeed.utils import safe_get_full_fp32_param
+
+logging.getLogger("DeepSpeed").setLevel(logging.ERROR)
+
+TAG = "engine"
+LAYOUT = "layout.json"
+
+
+@dataclass(frozen=True)
+class OptimizerConfig:
+    """How weights move. Learning rates are used as written, never scaled by the batch.
+
+    Attributes:
+        name: `adam` (AdamW's decoupled decay), or `muon`: Muon for the matrices inside the blocks, Adam for the rest.
+        lr: Adam's learning rate after warm-up.
+        muon_lr: Muon's.
+        weight_decay: decoupled from the gradient, for both.
+        warmup_steps: linear warm-up; a cosine to `final_lr` times the rate follows.
+        clip_norm: largest norm of the gradient; 0 leaves it as it is.
+    """
+
+    name: Literal["adam", "muon"] = "adam"
+    lr: float = 1.6e-4
+    muon_lr: float = 4e-3
+    betas: tuple[float, float] = (0.9, 0.99)
+    weight_decay: float = 1e-4
+    warmup_steps: int = 5000
+    final_lr: float = 0.0
+    clip_norm: float = 0.0
+
+
+@dataclass(frozen=True)
+class EngineConfig:
+    """How a step is computed.
+
+    Attributes:
+        zero_stage: what DeepSpeed ZeRO divides among the processes: 1 optimizer states, 2 and gradients, 3 and weights.
+        precision: of weights and activations; `bf16` keeps float32 master weights and needs a ZeRO stage of 1 or more.
+        accumulation: micro-batches a step.
+        checkpoint_activations: keep each block's input only and compute the block again in the backward pass: a third
+            more time for a fraction of the memory.
+        offload: optimizer states live in CPU memory.
+        compile: `torch.compile` the model (`auto`: on CUDA).
+    """
+
+    zero_stage: Literal[0, 1, 2, 3] = 1
+    precision: Literal["fp32", "bf16"] = "bf16"
+    accumulation: int = 1
+    checkpoint_activations: bool = False
+    offload: bool = False
+    compile: Literal["auto", "on", "off"] = "auto"
+
+    def __post_init__(self) -> None:
+        if self.precision == "bf16" and self.zero_stage == 0:
+            raise UserError("bf16 needs --engine.zero_stage 1 or more: stage 0 keeps no float32 master weights")
+
+    @property
+    def dtype(self) -> torch.dtype:
+        return torch.bfloat16 if self.precision == "bf16" else torch.float32
+
+    def compiles(self, device: torch.device) -> bool:
+        return self.compile == "on" or (self.compile == "auto" and device.type == "cuda")
+
+
+class Engine:
+    """A module with its optimizer and learning rate, under ZeRO.
+
+    Call it for the forward pass, then `backward` and `step` once for each micro-batch. The learning rate follows
+    `step_count`, the steps so far. One with a loss or gradient that is not finite on any process is `skipped` on all.
+    """
+
+    def __init__(
+        self,
+        module: nn.Module,
+        optimizer: OptimizerConfig,
+        config: EngineConfig,
+        micro_batch: int,
+        total_steps: int,
+    ) -> None:
+        self.optimizer_config, self.config, self.total_steps = optimizer, config, total_steps
+        self.step_count = 0
+        self.skipped = False
+        self.parameters = sum(parameter.numel() for parameter in module.parameters())
+        module.to(distributed.device())
+        if config.checkpoint_activations:
+            checkpoint_activations(module)
+        for buffer in module.buffers():  # DeepSpeed casts parameters only
+            if buffer.is_floating_point():
+                buffer.data = buffer.data.to(config.dtype)
+        with redirect_stdout(io.StringIO()):  # it reports on every extension that it builds or finds
+            self.deepspeed, self.optimizer, _, _ = deepspeed.initialize(
+                model=module,
+                optimizer=make_optimizer(module, optimizer, config),
+                config=deepspeed_config(optimizer, config, micro_batch),
+            )
+        if config.compiles(self.device):
+            self.deepspeed.compile()
+        else:
+            torch.compiler.set_stance("force_eager")  # DeepSpeed's Muon would compile itself, for 15 s on a CPU
+
+    @property
+    def module(self) -> nn.Module:
+        """The bare module, for what is not training: nothing that needs a gradient goes through it."""
+        return self.deepspeed.module
+
+    @property
+    def device(self) -> torch.device:
+        return self.deepspeed.device
+
+    def __call__(self, *args: object, **kwargs: object) -> object:
+        return self.deepspeed(*args, **kwargs)
+
+    def backward(self, loss: Tensor) -> None:
+        """A loss that is not finite makes its gradients so: looking at these is enough, and they are shared anyway."""
+        self.deepspeed.backward(loss * (1 + 0 * loss.detach()))
+
+    def step(self) -> None:
+        """Ends a micro-batch; at the last one of a step the weights move."""
+        if not self.deepspeed.is_gradient_accumulation_boundary():
+            self.deepspeed.step()
+            return
+        self.set_learning_rate()
+        self.step_count += 1
+        if self.config.zero_stage:
+            self.deepspeed.step()
+            self.skipped = bool(self.optimizer.overflow)
+            return
+        # DeepSpeed's ZeRO optimizers look at their gradients; without one we do.
+        gradients = [parameter.grad for parameter in self.module.parameters() if parameter.grad is not None]
+        self.skipped = not bool(torch.nn.utils.get_total_norm(gradients).isfinite())
+        if self.skipped:
+            self.module.zero_grad()
+            self.deepspeed.micro_steps += 1
+        else:
+            self.deepspeed.step()
+
+    def set_learning_rate(self) -> None:
+        config = self.optimizer_config
+        factor = warmup_cosine(self.step_count, config.warmup_steps, self.total_steps, config.final_lr)
+        for group in self.optimizer.param_groups:
+            group["lr"] = factor * (config.muon_lr if group.get("use_muon") else config.lr)
+
+    @property
+    def learning_rate(self) -> float:
+        """Adam's, in the step taken last."""
+        return next(group["lr"] for group in self.optimizer.param_groups if not group.get("use_muon"))
+
+    @property
+    def gradient_norm(self) -> float:
+        """Before clipping, of the step taken last."""
+        return float(self.deepspeed.get_global_grad_norm() or 0.0)
+
+    def master_weights(self) -> Iterator[tuple[str, Tensor]]:
+        """Each parameter's name and whole float32 value; every process must go through all of them."""
+        whole = self.config.precision == "fp32" and self.config.zero_stage < 3
+        for name, parameter in self.module.named_parameters():
+            yield name, parameter.detach() if whole else safe_get_full_fp32_param(parameter)
+
+    def save(self, folder: Path) -> None:
+        """Every process writes its share of weights and optimizer states into `folder`."""
+        self.deepspeed.save_checkpoint(
+            str(folder),
+            tag=TAG,
+            save_latest=False,
+            client_state={
+                "step_count": self.step_count,
+                "universal_checkpoint_info": {"universal_checkpoint_version": 0.2},
+            },
+        )
+        if distributed.is_main():
+            write_json(folder / LAYOUT, self.layout)
+
+    def load(self, folder: Path) -> None:
+        """The inverse of `save`, also on another number of processes, and from ZeRO stage 1 to 2 and back.
+
+        Raises `UserError` where DeepSpeed cannot divide the states anew: Muon's, and those of stage 0 or 3 at another.
+        """
+        saved = json.loads((folder / LAYOUT).read_text())
+        if saved == self.layout:
+            self.load_shares(folder, TAG)
+            return
+        stages = {saved["zero_stage"], self.config.zero_stage}
+        if self.optimizer_config.name == "muon" or not (len(stages) == 1 or stages == {1, 2}):
+            raise UserError(
+                f"{folder} was saved by {saved['world_size']} processes at ZeRO stage {saved['zero_stage']}; states of "
+                "Muon, or of stages 0 and 3 at another stage, cannot be divided anew: continue as it was, or begin "
+                "a new run from its weights"
+            )
+        with whole_checkpoint(folder / TAG) as whole:
+            self.deepspeed._config.load_universal_checkpoint = True
+            self.load_shares(whole.parent, whole.name)
+            self.deepspeed._config.load_universal_checkpoint = False
+
+    def load_shares(self, folder: Path, tag: str) -> None:
+        path, state = self.deepspeed.load_checkpoint(str(folder), tag=tag)
+        if path is None:
+            raise UserError(f"DeepSpeed found nothing to load in {folder}")
+        self.step_count = state["step_count"]
+
+    @property
+    def layout(self) -> dict[str, int]:
+        """How states are divided; a checkpoint of another layout is made whole before it is loaded."""
+        stage = self.config.zero_stage
+        return {"zero_stage": stage, "world_size": distributed.world_size() if stage else 1}
+
+
+@contextmanager
+def whole_checkpoint(shares: Path) -> Iterator[Path]:
+    """DeepSpeed's universal form of a checkpoint, for as long as it is being loaded."""
+    whole = shares.with_name(f".{shares.name}.universal")
+    distributed.on_main(lambda: make_universal(shares, whole))
+    yield whole
+    distributed.barrier()
+    if distributed.is_main():
+        shutil.rmtree(whole)
+        (shares.parent / "latest_universal").unlink()
+
+
+def make_universal(shares: Path, whole: Path) -> None:
+    shutil.rmtree(whole, ignore_errors=True)
+    convert = [sys.executable, "-m", "deepspeed.checkpoint.ds_to_universal", "--num_extract_workers", "1"]
+    places = ["--num_merge_workers", "1", "--input_folder", str(shares), "--output_folder", str(whole)]
+    done = subprocess.run([*convert, *places], capture_output=True, text=True, check=False)
+    if done.returncode:
+        raise UserError(f"{shares} cannot be divided anew: {done.stderr.strip().splitlines()[-1]}")
+
+
+def checkpoint_activations(module: nn.Module) -> None:
+    """Turn diffusers' switch on each model in `module` that has it."""
+    for part in module.modules():
+        if getattr(part, "_supports_gradient_checkpointing", False):
+            part.enable_gradient_checkpointing()
+
+
+def make_optimizer(module: nn.Module, optimizer: OptimizerConfig, config: EngineConfig) -> torch.optim.Optimizer:
+    """AdamW for everything, or Muon for the blocks' matrices with AdamW for the rest."""
+    adam = {"lr": optimizer.lr, "betas": optimizer.betas, "eps": 1e-8, "weight_decay": optimizer.weight_decay}
+    adam_class, adam_options = adamw(config)
+    if optimizer.name == "adam":
+        return adam_class(module.parameters(), **adam, **adam_options)
+    from deepspeed.runtime.zero.muon.muon_optimizer import MuonWithAuxAdam
+
+    for name, parameter in module.named_parameters():
+        parameter.use_muon = is_block_matrix(name, parameter)
+    muon = {"lr": optimizer.muon_lr, "momentum": 0.95, "weight_decay": optimizer.weight_decay}
+    halves = [
+        {"params": [p for p in module.parameters() if p.use_muon], "use_muon": True, "name": "muon-params", **muon},
+        {
+            "params": [p for p in module.parameters() if not p.use_muon],
+            "use_muon": False,
+            "name": "adam-params",
+            **adam,
+        },
+    ]
+    return MuonWithAuxAdam(
+        [half for half in halves if half["params"]], adam_optimizer=adam_class, adam_optimizer_kwargs=adam_options
+    )
+
+
+def adamw(config: EngineConfig) -> tuple[type[torch.optim.Optimizer], dict[str, bool]]:
+    """DeepSpeed's CPU Adam for offloaded states, otherwise PyTorch's, fused on CUDA."""
+    if config.offload:
+        from deepspeed.ops.adam import DeepSpeedCPUAdam
+
+        return DeepSpeedCPUAdam, {"adamw_mode": True}
+    return torch.optim.AdamW, {"fused": torch.cuda.is_available()}
+
+
+def is_block_matrix(name: str, parameter: Tensor) -> bool:
+    """A linear map inside a transformer block; embeddings, heads, norms and modulations are not."""
+    return "blocks." in name and name.endswith(".weight") and parameter.ndim == 2
+
+
+def deepspeed_config(optimizer: OptimizerConfig, config: EngineConfig, micro_batch: int) -> dict[str, object]:
+    # DeepSpeed's own linear map for stage 3 would replace PyTorch's everywhere, and be computed again in `MLP`.
+    zero: dict[str, object] = {"stage": config.zero_stage, "memory_efficient_linear": False}
+    if config.offload:
+        zero["offload_optimizer"] = {"device": "cpu", "pin_memory": torch.cuda.is_available()}
+    return {
+        "train_micro_batch_size_per_gpu": micro_batch,
+        "gradient_accumulation_steps": config.accumulation,
+        # Without a bound stage 0 would not compute the norm that is logged; this one never binds.
+        "gradient_clipping": optimizer.clip_norm or sys.float_info.max,
+        "bf16": {"enabled": config.precision == "bf16"},
+        "zero_optimization": zero,
+        "zero_allow_untested_optimizer": True,
+        "zero_force_ds_cpu_optimizer": False,
+        "steps_per_print": 10**9,
+    }
