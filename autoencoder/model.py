@@ -64,6 +64,7 @@ class VidTwin(ModelMixin, ConfigMixin):
     """
 
     _supports_gradient_checkpointing = True
+    _repeated_blocks = ("Block", "QFormerLayer")
 
     @register_to_config
     def __init__(

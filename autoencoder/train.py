@@ -3,6 +3,7 @@
 `python -m autoencoder.train --config configs/stage1/base.yaml --data.root DIR --run runs/NAME`
 """
 
+import copy
 import sys
 from collections.abc import Iterator
 
@@ -55,7 +56,8 @@ def run_loop(config: Stage1Config, run: RunFolder) -> None:
             if config.loop.due(session.step, config.loop.log_every):
                 session.log(terms | session.state_of_engines())
             if config.loop.due(session.step, config.loop.validate_every):
-                validate(config, session, held_out)
+                with session.ema.whole() as model:
+                    validate(config, session, model, held_out)
             session.advance()
     finish(config, session)
 
@@ -66,10 +68,9 @@ def build(config: Stage1Config, run: RunFolder) -> tuple[Session[str], Objective
     autoencoder = VidTwin.from_config_fields(config.model)
     if config.init_from:
         start_from(autoencoder, config.init_from)
-    model = ScaledAutoencoder(autoencoder)
-    ema = EMA(autoencoder, loop.ema_decay)
-    ema.model.to(distributed.device())
+    model, twin = ScaledAutoencoder(autoencoder), copy.deepcopy(autoencoder)
     engines = {"autoencoder": Engine(model, config.optimizer, config.engine, micro_batch, loop.steps)}
+    ema = EMA(engines["autoencoder"], twin, loop.ema_decay, prefix="autoencoder.")
     if config.loss.adversarial and config.loss.disc_start < loop.steps:
         engines["discriminator"] = Engine(
             PatchDiscriminator(), config.optimizer, config.engine, micro_batch, loop.steps
@@ -106,19 +107,13 @@ def training_step(
             terms |= discriminator_terms
         session.skipped_files |= skipped_files(batch)
     if not engine.skipped:
-        session.ema.update(autoencoder_weights(engine))
+        session.ema.update()
     terms["psnr"] = psnr(reconstruction.detach().float(), video.float()).mean()
     return terms, files
 
 
-def autoencoder_weights(engine: Engine) -> Iterator[tuple[str, Tensor]]:
-    """The float32 weights of the autoencoder alone, under its own names."""
-    prefix = "autoencoder."
-    return ((name.removeprefix(prefix), weight) for name, weight in engine.master_weights() if name.startswith(prefix))
-
-
 @torch.inference_mode()
-def validate(config: Stage1Config, session: Session, held_out: DataLoader) -> None:
+def validate(config: Stage1Config, session: Session, model: VidTwin, held_out: DataLoader) -> None:
     """PSNR and SSIM of the averaged weights on held-out clips, with panels and histograms of the first of them.
 
     Left unfinished when the run is asked to stop.
@@ -130,11 +125,11 @@ def validate(config: Stage1Config, session: Session, held_out: DataLoader) -> No
         if (batch := next(batches, None)) is None:
             continue
         video = to_float(batch["video"].to(sums.device))
-        latents, reconstruction = reconstruct(session.ema.model, video, config.engine.dtype)
+        latents, reconstruction = reconstruct(model, video, config.engine.dtype)
         qualities = [measure(reconstruction, video).mean(1).sum() for measure in (psnr, ssim)]
         sums += torch.stack([*qualities, sums.new_tensor(len(video))])
         if number == 0 and distributed.is_main():
-            save_panels(config, session, video[:1])
+            save_panels(config, session, model, video[:1])
             for name, values in latents._asdict().items():
                 session.tracker.histogram(session.step, f"latents/{name}", values)
     total_psnr, total_ssim, count = distributed.mean_over_ranks(sums)
@@ -149,17 +144,18 @@ def reconstruct(model: VidTwin, video: Tensor, dtype: torch.dtype) -> tuple[Twin
         return latents, model.decode(latents).float().clamp(-1, 1)
 
 
-def save_panels(config: Stage1Config, session: Session, video: Tensor) -> None:
-    frames = to_uint8(four_panels(session.ema.model, video)[0]).permute(1, 2, 3, 0)
+def save_panels(config: Stage1Config, session: Session, model: VidTwin, video: Tensor) -> None:
+    frames = to_uint8(four_panels(model, video)[0]).permute(1, 2, 3, 0)
     session.run.videos.mkdir(exist_ok=True)
     write_video(session.run.videos / f"step_{session.step:08}.mp4", frames, config.data.fps)
     session.tracker.video(session.step, "original, reconstruction, structure, dynamics", frames, config.data.fps)
 
 
 def finish(config: Stage1Config, session: Session) -> None:
-    raw = VidTwin.from_config_fields(config.model).eval()
-    load_raw_weights(raw, autoencoder_weights(session.engines["autoencoder"]))
-    save_both(session.run.weights, session.ema.model, raw)
+    raw = ScaledAutoencoder(VidTwin.from_config_fields(config.model)).eval()
+    load_raw_weights(raw, session.engines["autoencoder"].master_weights())
+    with session.ema.whole() as averaged:
+        save_both(session.run.weights, averaged, raw.autoencoder)
     session.close()
 
 

@@ -119,6 +119,7 @@ class DiT(ModelMixin, ConfigMixin):
 
     _supports_gradient_checkpointing = True
     _no_split_modules = ("Block",)
+    _repeated_blocks = ("Block",)
 
     @register_to_config
     def __init__(

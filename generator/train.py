@@ -3,6 +3,7 @@
 `python -m generator.train --config configs/stage2/base.yaml --cache runs/NAME/latents --run runs/NAME-dit`
 """
 
+import copy
 import sys
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
@@ -27,8 +28,9 @@ from runtime.flops import count_flops
 from runtime.random import generator
 from runtime.script import script
 from runtime.training.ema import EMA
-from runtime.training.engine import Engine, EngineConfig, OptimizerConfig
+from runtime.training.engine import Engine, EngineConfig
 from runtime.training.loop import LoopConfig, describe_plan, load_raw_weights, run_or_plan
+from runtime.training.optimizer import OptimizerConfig
 from runtime.training.run import RunFolder
 from runtime.training.session import Session
 from runtime.training.speed import Speed
@@ -136,8 +138,9 @@ def run_loop(config: Stage2Config, run: RunFolder, cache: LatentCache, autoencod
             session.end_step(clips)
             if config.loop.due(session.step, config.loop.log_every):
                 session.log(terms | session.state_of_engines())
-            if config.loop.due(session.step, config.loop.validate_every) and distributed.is_main():
-                preview(config, session, pipeline, cache)
+            if config.loop.due(session.step, config.loop.validate_every):
+                with session.ema.whole():
+                    preview(config, session, pipeline, cache)
             session.advance()
     finish(config, session, pipeline, cache)
 
@@ -151,9 +154,9 @@ def build_model(config: Stage2Config, cache: LatentCache) -> DiT:
 
 def build_session(config: Stage2Config, run: RunFolder, cache: LatentCache) -> Session:
     loop, model = config.loop, build_model(config, cache)
-    ema = EMA(model, loop.ema_decay)
-    ema.model.to(distributed.device())
+    twin = copy.deepcopy(model)
     engine = Engine(model, config.optimizer, config.engine, loop.micro_batch(config.engine.accumulation), loop.steps)
+    ema = EMA(engine, twin, loop.ema_decay)
     speed = Speed(training_flops(model_config(config, cache), config.diffusion), config.engine.dtype)
     return Session("stage2", run, loop, {"transformer": engine}, ema, speed, cache.clip_names.__getitem__)
 
@@ -190,12 +193,14 @@ def training_step(
         engine.backward(loss)
         engine.step()
     if not engine.skipped:
-        session.ema.update(engine.master_weights())
+        session.ema.update()
     return {"loss": loss.detach(), **terms}, clips
 
 
 def preview(config: Stage2Config, session: Session, pipeline: TwinLatentPipeline, cache: LatentCache) -> None:
-    """A labelled grid of samples of the averaged weights, the same noise every time."""
+    """A labelled grid of samples of the averaged weights, the same noise every time; the main process's work."""
+    if not distributed.is_main():
+        return
     labels = torch.arange(config.preview) % len(cache.classes)
     video, _ = pipeline(
         labels, config.loop.seed, list(range(config.preview)), config.diffusion.sample_steps, config.diffusion.guidance
@@ -212,16 +217,17 @@ def finish(config: Stage2Config, session: Session, pipeline: TwinLatentPipeline,
     """Write both pipelines: averaged weights and raw ones."""
     raw = build_model(config, cache).eval()
     load_raw_weights(raw, session.engines["transformer"].master_weights())
-    if distributed.is_main():
-        sampling = {
-            "sample_steps": config.diffusion.sample_steps,
-            "guidance": config.diffusion.guidance,
-            "fps": cache.manifest["fps"],
-        }
-        session.run.weights.mkdir(exist_ok=True)
-        for name, transformer in (("ema", session.ema.model), ("raw", raw)):
-            whole = TwinLatentPipeline(transformer, pipeline.autoencoder, pipeline.scheduler)
-            save_pipeline(whole, session.run.weights / name, cache.classes, sampling)
+    sampling = {
+        "sample_steps": config.diffusion.sample_steps,
+        "guidance": config.diffusion.guidance,
+        "fps": cache.manifest["fps"],
+    }
+    with session.ema.whole() as averaged:
+        if distributed.is_main():
+            session.run.weights.mkdir(exist_ok=True)
+            for name, transformer in (("ema", averaged), ("raw", raw)):
+                whole = TwinLatentPipeline(transformer, pipeline.autoencoder, pipeline.scheduler)
+                save_pipeline(whole, session.run.weights / name, cache.classes, sampling)
     distributed.barrier()
     session.close()
 

@@ -5,8 +5,9 @@ from dataclasses import dataclass
 from autoencoder.config import VidTwinConfig
 from autoencoder.losses.terms import LossConfig
 from data.config import DataConfig
-from runtime.training.engine import EngineConfig, OptimizerConfig
+from runtime.training.engine import EngineConfig
 from runtime.training.loop import LoopConfig
+from runtime.training.optimizer import OptimizerConfig
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,4 @@
-"""Training under DeepSpeed; the only file that knows it."""
+"""Training under DeepSpeed; beside it only `optimizer` and `zero` know it."""
 
 import io
 import json
@@ -7,7 +7,7 @@ import os
 import shutil
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, redirect_stdout
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,40 +19,19 @@ from torch import Tensor, nn
 from runtime import distributed
 from runtime.errors import UserError
 from runtime.files import write_json
+from runtime.training.optimizer import OptimizerConfig, make_optimizer, put_steps_beside_weights
 from runtime.training.schedule import warmup_cosine
 
 # Said beforehand, DeepSpeed does not have to search for it and report on the search.
 os.environ.setdefault("DS_ACCELERATOR", "cuda" if torch.cuda.is_available() else "cpu")
 import deepspeed
-from deepspeed.utils import safe_get_full_fp32_param
+from deepspeed.utils import safe_get_full_fp32_param, safe_set_full_fp32_param
 
 logging.getLogger("DeepSpeed").setLevel(logging.ERROR)
 
 TAG = "engine"
 LAYOUT = "layout.json"
-
-
-@dataclass(frozen=True)
-class OptimizerConfig:
-    """How weights move. Learning rates are used as written, never scaled by the batch.
-
-    Attributes:
-        name: `adam` (AdamW's decoupled decay), or `muon`: Muon for the matrices inside the blocks, Adam for the rest.
-        lr: Adam's learning rate after warm-up.
-        muon_lr: Muon's.
-        weight_decay: decoupled from the gradient, for both.
-        warmup_steps: linear warm-up; a cosine to `final_lr` times the rate follows.
-        clip_norm: largest norm of the gradient; 0 leaves it as it is.
-    """
-
-    name: Literal["adam", "muon"] = "adam"
-    lr: float = 1.6e-4
-    muon_lr: float = 4e-3
-    betas: tuple[float, float] = (0.9, 0.99)
-    weight_decay: float = 1e-4
-    warmup_steps: int = 5000
-    final_lr: float = 0.0
-    clip_norm: float = 0.0
+REDUCE_BUCKET = 50_000_000  # elements: small enough that reducing begins early in a backward pass
 
 
 @dataclass(frozen=True)
@@ -116,11 +95,13 @@ class Engine:
         with redirect_stdout(io.StringIO()):  # it reports on every extension that it builds or finds
             self.deepspeed, self.optimizer, _, _ = deepspeed.initialize(
                 model=module,
-                optimizer=make_optimizer(module, optimizer, config),
+                optimizer=make_optimizer(module, optimizer, config.offload),
                 config=deepspeed_config(optimizer, config, micro_batch),
             )
+        if config.zero_stage in (1, 2) and not config.offload:
+            flatten_gradients(self.optimizer)
         if config.compiles(self.device):
-            self.deepspeed.compile()
+            compile_blocks(module)
         else:
             torch.compiler.set_stance("force_eager")  # DeepSpeed's Muon would compile itself, for 15 s on a CPU
 
@@ -176,11 +157,32 @@ class Engine:
         """Before clipping, of the step taken last."""
         return float(self.deepspeed.get_global_grad_norm() or 0.0)
 
+    @property
+    def master(self) -> list[Tensor]:
+        """The float32 weights that this process moves: under ZeRO its flat shares of them, without ZeRO all of them."""
+        match self.config.zero_stage:
+            case 0:
+                return list(self.module.parameters())
+            case 3:
+                return self.optimizer.fp32_partitioned_groups_flat
+            case _:
+                return self.optimizer.single_partition_of_fp32_groups
+
     def master_weights(self) -> Iterator[tuple[str, Tensor]]:
-        """Each parameter's name and whole float32 value; every process must go through all of them."""
-        whole = self.config.precision == "fp32" and self.config.zero_stage < 3
+        """Each parameter's name and a copy of its whole float32 value; every process must go through all of them."""
         for name, parameter in self.module.named_parameters():
-            yield name, parameter.detach() if whole else safe_get_full_fp32_param(parameter)
+            yield name, safe_get_full_fp32_param(parameter) if self.config.zero_stage else parameter.detach().clone()
+
+    @torch.no_grad()
+    def set_master_weights(self, weights: Mapping[str, Tensor]) -> None:
+        """Set float32 values of the parameters that are named, on every process; `module` follows at its next step."""
+        for name, parameter in self.module.named_parameters():
+            if name not in weights:
+                continue
+            if self.config.zero_stage:
+                safe_set_full_fp32_param(parameter, weights[name].to(self.device))
+            else:
+                parameter.copy_(weights[name])
 
     def save(self, folder: Path) -> None:
         """Every process writes its share of weights and optimizer states into `folder`."""
@@ -216,6 +218,7 @@ class Engine:
             self.deepspeed._config.load_universal_checkpoint = True
             self.load_shares(whole.parent, whole.name)
             self.deepspeed._config.load_universal_checkpoint = False
+        put_steps_beside_weights(self.optimizer.optimizer)
 
     def load_shares(self, folder: Path, tag: str) -> None:
         path, state = self.deepspeed.load_checkpoint(str(folder), tag=tag)
@@ -258,58 +261,39 @@ def checkpoint_activations(module: nn.Module) -> None:
             part.enable_gradient_checkpointing()
 
 
-def make_optimizer(module: nn.Module, optimizer: OptimizerConfig, config: EngineConfig) -> torch.optim.Optimizer:
-    """AdamW for everything, or Muon for the blocks' matrices with AdamW for the rest."""
-    adam = {"lr": optimizer.lr, "betas": optimizer.betas, "eps": 1e-8, "weight_decay": optimizer.weight_decay}
-    adam_class, adam_options = adamw(config)
-    if optimizer.name == "adam":
-        return adam_class(module.parameters(), **adam, **adam_options)
-    from deepspeed.runtime.zero.muon.muon_optimizer import MuonWithAuxAdam
+def flatten_gradients(optimizer: torch.optim.Optimizer) -> None:
+    """Have DeepSpeed's optimizer, which only its engine can make, go on as ours."""
+    from runtime.training.zero import FlatZeroOptimizer  # importing it compiles Muon's kernels
 
-    for name, parameter in module.named_parameters():
-        parameter.use_muon = is_block_matrix(name, parameter)
-    muon = {"lr": optimizer.muon_lr, "momentum": 0.95, "weight_decay": optimizer.weight_decay}
-    halves = [
-        {"params": [p for p in module.parameters() if p.use_muon], "use_muon": True, "name": "muon-params", **muon},
-        {
-            "params": [p for p in module.parameters() if not p.use_muon],
-            "use_muon": False,
-            "name": "adam-params",
-            **adam,
-        },
-    ]
-    return MuonWithAuxAdam(
-        [half for half in halves if half["params"]], adam_optimizer=adam_class, adam_optimizer_kwargs=adam_options
-    )
+    optimizer.__class__ = FlatZeroOptimizer
+    optimizer.take_over()
 
 
-def adamw(config: EngineConfig) -> tuple[type[torch.optim.Optimizer], dict[str, bool]]:
-    """DeepSpeed's CPU Adam for offloaded states, otherwise PyTorch's, fused on CUDA."""
-    if config.offload:
-        from deepspeed.ops.adam import DeepSpeedCPUAdam
-
-        return DeepSpeedCPUAdam, {"adamw_mode": True}
-    return torch.optim.AdamW, {"fused": torch.cuda.is_available()}
-
-
-def is_block_matrix(name: str, parameter: Tensor) -> bool:
-    """A linear map inside a transformer block; embeddings, heads, norms and modulations are not."""
-    return "blocks." in name and name.endswith(".weight") and parameter.ndim == 2
+def compile_blocks(module: nn.Module) -> None:
+    """Compile what is repeated: one compilation serves all blocks, and each hands its gradients over when done."""
+    models = [part for part in module.modules() if getattr(part, "_repeated_blocks", None)]
+    for model in models:
+        model.compile_repeated_blocks()
+    if not models:
+        module.compile()
 
 
 def deepspeed_config(optimizer: OptimizerConfig, config: EngineConfig, micro_batch: int) -> dict[str, object]:
     # DeepSpeed's own linear map for stage 3 would replace PyTorch's everywhere, and be computed again in `MLP`.
     zero: dict[str, object] = {"stage": config.zero_stage, "memory_efficient_linear": False}
+    if config.zero_stage == 2:
+        zero |= {"overlap_comm": True, "reduce_bucket_size": REDUCE_BUCKET}
     if config.offload:
         zero["offload_optimizer"] = {"device": "cpu", "pin_memory": torch.cuda.is_available()}
     return {
         "train_micro_batch_size_per_gpu": micro_batch,
         "gradient_accumulation_steps": config.accumulation,
         # Without a bound stage 0 would not compute the norm that is logged; this one never binds.
-        "gradient_clipping": optimizer.clip_norm or sys.float_info.max,
+        "gradient_clipping": optimizer.clip_norm or (0.0 if config.zero_stage else sys.float_info.max),
         "bf16": {"enabled": config.precision == "bf16"},
         "zero_optimization": zero,
         "zero_allow_untested_optimizer": True,
         "zero_force_ds_cpu_optimizer": False,
         "steps_per_print": 10**9,
+        "timers": {"throughput": {"enabled": False}},  # it would wait for the device twice a step
     }

@@ -12,6 +12,8 @@ from runtime.random import generator
 from runtime.script import script
 from runtime.training import checkpoint
 from runtime.training.ema import EMA
+from runtime.training.engine import Engine, EngineConfig
+from runtime.training.optimizer import OptimizerConfig
 from runtime.training.schedule import warmup_cosine
 from runtime.training.tracker import drop_lines_after
 
@@ -23,18 +25,25 @@ def test_schedule_at_its_corners():
     assert warmup_cosine(110, 10, 110, final=0.1) == pytest.approx(0.1)
 
 
-def test_average_is_its_closed_form():
-    model = torch.nn.Linear(1, 1, bias=False)
-    torch.nn.init.zeros_(model.weight)
-    ema = EMA(model, decay=0.9)
+@pytest.mark.parametrize("stage", [0, 1])
+def test_average_is_its_closed_form(processes, stage):
+    """Weights that go to 1 in the first step and stay there."""
+    module = torch.nn.Linear(1, 1, bias=False)
+    torch.nn.init.zeros_(module.weight)
+    engine = Engine(module, OptimizerConfig(), EngineConfig(zero_stage=stage, precision="fp32"), 1, 1)
+    ema = EMA(engine, torch.nn.Linear(1, 1, bias=False), decay=0.9)
+    engine.set_master_weights({"weight": torch.ones(1, 1)})
     for _ in range(200):
-        ema.update([("weight", torch.ones(1, 1))])
+        ema.update()
     remaining = math.prod(min(0.9, (1 + n) / (10 + n)) for n in range(200))
-    assert ema.model.weight.item() == pytest.approx(1 - remaining, abs=1e-6)
-    again = EMA(model, decay=0.9)
+    with ema.whole() as averaged:
+        assert averaged.weight.item() == pytest.approx(1 - remaining, abs=1e-6)
+    assert averaged.weight.is_meta
+    assert dict(engine.master_weights())["weight"].item() == 1
+    again = EMA(engine, torch.nn.Linear(1, 1, bias=False), decay=0.9)
     again.load_state_dict(ema.state_dict())
     assert again.updates == 200
-    assert torch.equal(again.model.weight, ema.model.weight)
+    assert all(map(torch.equal, again.shares, ema.shares))
 
 
 class Share:

@@ -1,0 +1,139 @@
+"""A step after the backward pass: flat gradients, AdamW, Muon, the average."""
+
+import pytest
+import torch
+from torch import nn
+from torch.utils._python_dispatch import TorchDispatchMode
+
+from runtime.training.ema import EMA
+from runtime.training.engine import Engine, EngineConfig
+from runtime.training.optimizer import OptimizerConfig, put_steps_beside_weights
+from runtime.training.zero import newton_schulz, orthogonalised
+
+
+class Blocks(nn.Module):
+    """As many linear maps as asked for, under the name by which Muon finds matrices."""
+
+    def __init__(self, count: int) -> None:
+        super().__init__()
+        self.blocks = nn.ModuleList(nn.Linear(6, 6) for _ in range(count))
+        self.head = nn.Linear(6, 3)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        for block in self.blocks:
+            x = x + block(x).tanh()
+        return self.head(x).square().mean()
+
+
+class Count(TorchDispatchMode):
+    operations = 0
+
+    def __torch_dispatch__(self, function, types, args=(), kwargs=None):
+        self.operations += 1
+        return function(*args, **(kwargs or {}))
+
+
+def make(count: int, name: str, precision: str = "fp32", stage: int = 1, accumulation: int = 1) -> Engine:
+    torch.manual_seed(0)
+    config = EngineConfig(precision=precision, zero_stage=stage, accumulation=accumulation)
+    return Engine(Blocks(count), OptimizerConfig(name=name, lr=0.01, warmup_steps=1), config, 4, 10)
+
+
+def inputs(engine: Engine, number: int) -> torch.Tensor:
+    numbers = torch.Generator().manual_seed(number)
+    return torch.randn(4, 6, generator=numbers).to(engine.config.dtype)
+
+
+@pytest.mark.parametrize("name", ["adam", "muon"])
+def test_work_after_the_backward_pass_does_not_grow_with_the_parameters(processes, name):
+    counts = []
+    for blocks in (2, 20):
+        engine = make(blocks, name)
+        ema = EMA(engine, Blocks(blocks), decay=0.9)
+        for step in range(2):
+            engine.backward(engine(inputs(engine, step)))
+            with Count() as count:
+                engine.step()
+                ema.update()
+        counts.append(count.operations)
+    views = 2 * 2 * (20 - 2)  # DeepSpeed sets each parameter to its view anew
+    assert counts[1] - counts[0] <= 4 * views
+
+
+@pytest.mark.parametrize("accumulation", [1, 2])
+def test_adam_is_pytorchs(processes, accumulation):
+    engine = make(3, "adam", accumulation=accumulation)
+    twin = Blocks(3)
+    twin.load_state_dict(engine.module.state_dict())
+    adam = torch.optim.AdamW(twin.parameters(), 0.01, (0.9, 0.99), weight_decay=1e-4)
+    for step in range(3):
+        for micro in range(accumulation):
+            engine.backward(engine(inputs(engine, 10 * step + micro)))
+            engine.step()
+            (twin(inputs(engine, 10 * step + micro)) / accumulation).backward()
+        adam.param_groups[0]["lr"] = engine.learning_rate
+        adam.step()
+        norm = torch.nn.utils.get_total_norm([p.grad for p in twin.parameters()])
+        assert engine.gradient_norm == pytest.approx(norm.item(), rel=1e-5)
+        adam.zero_grad()
+    for mine, theirs in zip(engine.module.parameters(), twin.parameters(), strict=True):
+        torch.testing.assert_close(mine, theirs, rtol=0, atol=2e-6)
+
+
+def test_bf16_gradients_are_added_up_in_float32(processes):
+    engine, micro_batches = make(1, "adam", precision="bf16", accumulation=64), range(64)
+    twin, total = Blocks(1).bfloat16(), torch.zeros(3)
+    twin.load_state_dict(engine.module.state_dict())
+    for micro in micro_batches:
+        (gradient,) = torch.autograd.grad(twin(inputs(engine, micro)) / 64, twin.head.bias)
+        total += gradient.float()
+        engine.backward(engine(inputs(engine, micro)))
+        if micro < micro_batches[-1]:
+            engine.step()
+    found = engine.optimizer.places[engine.module.head.bias]
+    torch.testing.assert_close(found, total, rtol=1e-5, atol=1e-7)
+
+
+def test_a_parameter_without_a_gradient_gets_none_of_the_step_before(processes):
+    engine = make(2, "adam")
+    engine.backward(engine(inputs(engine, 0)))
+    engine.step()
+    head = engine.module.head
+    engine.backward(head(inputs(engine, 1)).square().mean())  # the blocks are not part of it
+    assert not engine.optimizer.places[engine.module.blocks[0].weight].any()
+    assert engine.optimizer.places[head.weight].any()
+
+
+def test_matrices_of_a_shape_are_orthogonalised_as_one_by_one():
+    numbers = torch.Generator().manual_seed(0)
+    shapes = [(8, 8), (24, 8), (8, 24), (8, 8), (32, 16)]
+    matrices = [torch.randn(shape, generator=numbers) for shape in shapes]
+    for matrix, update in zip(matrices, orthogonalised(matrices), strict=True):
+        assert update.shape == matrix.shape
+        (alone,) = orthogonalised([matrix])
+        torch.testing.assert_close(update, alone, rtol=0, atol=2e-2)
+        scale = max(1, matrix.shape[0] / matrix.shape[1]) ** 0.5
+        values = torch.linalg.svdvals(update / scale)
+        assert 0.6 < values.min()
+        assert values.max() < 1.3
+        u, _, v = torch.linalg.svd(matrix, full_matrices=False)
+        assert torch.nn.functional.cosine_similarity((u @ v).flatten(), update.flatten(), dim=0) > 0.95
+
+
+def test_newton_schulz_follows_its_polynomial():
+    """Of a diagonal matrix: each singular value x goes to a·x + b·x³ + c·x⁵, five times, as far as bfloat16 tells."""
+    values = torch.tensor([0.8, 0.5, 0.3, 0.1])
+    x = values / values.norm()
+    for _ in range(5):
+        x = 3.4445 * x - 4.7750 * x**3 + 2.0315 * x**5
+    found = newton_schulz(values.diag()[None])[0].float().diagonal()
+    torch.testing.assert_close(found, x, rtol=0.1, atol=0.0)
+
+
+def test_step_counts_lie_on_the_device_of_their_weights():
+    """Loaded from a universal checkpoint they are on the CPU, where fused AdamW on another device refuses them."""
+    weight = nn.Parameter(torch.empty(2, device="meta"))
+    optimizer = torch.optim.AdamW([weight])
+    optimizer.state[weight] = {"step": torch.tensor(3.0)}
+    put_steps_beside_weights(optimizer)
+    assert optimizer.state[weight]["step"].device == weight.device
