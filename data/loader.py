@@ -1,6 +1,5 @@
 """Batches of clips, decoded ahead; the order of training, the same for every number of processes, by position."""
 
-import os
 import shutil
 from collections.abc import Iterator, Sequence
 from functools import partial
@@ -11,6 +10,7 @@ from torch.utils.data import DataLoader, Sampler
 from data.clips import ClipDataset
 from data.collate import BatchMemory, collate
 from data.config import DataConfig
+from runtime import distributed
 from runtime.errors import UserError
 from runtime.random import generator
 
@@ -110,7 +110,7 @@ def loader_options(workers: int, prefetch: int, batch_bytes: int) -> dict[str, o
 
 def require_shared_memory(needed: int, place: str = "/dev/shm") -> None:
     """Raises `UserError` when this machine's processes, each with `needed` bytes in flight, do not fit."""
-    needed *= int(os.environ.get("LOCAL_WORLD_SIZE", "1"))
+    needed *= distributed.local_processes()
     free = shutil.disk_usage(place).free
     if free < needed:
         raise UserError(

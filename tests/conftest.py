@@ -96,6 +96,18 @@ def clean_environment() -> dict[str, str]:
 
 
 @pytest.fixture(scope="session")
+def free_port():
+    """A port of this machine that nobody listens at."""
+
+    def find() -> int:
+        with socket.socket() as free:
+            free.bind(("127.0.0.1", 0))
+            return free.getsockname()[1]
+
+    return find
+
+
+@pytest.fixture(scope="session")
 def launch(tmp_path_factory):
     """Run a module of the project in `ranks` processes from a folder that is not the project's."""
 
@@ -116,15 +128,12 @@ def launch(tmp_path_factory):
 
 
 @pytest.fixture(scope="session")
-def nodes(tmp_path_factory):
+def nodes(tmp_path_factory, free_port):
     """Run a module on two nodes of one process each: two launchers that meet on the loopback interface."""
 
     def run(module: str, *arguments: str):
-        with socket.socket() as free:
-            free.bind(("127.0.0.1", 0))
-            port = free.getsockname()[1]
         launcher = ["-m", "torch.distributed.run", "--nnodes", "2", "--nproc-per-node", "1"]
-        launcher += ["--master-addr", "127.0.0.1", "--master-port", str(port)]
+        launcher += ["--master-addr", "127.0.0.1", "--master-port", str(free_port())]
         started = [
             subprocess.Popen(
                 [sys.executable, *launcher, "--node-rank", str(node), "-m", "--", module, *arguments],
