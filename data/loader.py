@@ -13,6 +13,7 @@ from data.config import DataConfig
 from runtime import distributed
 from runtime.errors import UserError
 from runtime.random import generator
+from runtime.workers import DeafWorkers
 
 PREFETCH = DataConfig.prefetch
 TIME_LIMIT = 600  # seconds that a batch may take before the run ends rather than waits for ever
@@ -104,7 +105,7 @@ def loader_options(workers: int, prefetch: int, batch_bytes: int) -> dict[str, o
         "prefetch_factor": prefetch,
         "persistent_workers": True,
         "timeout": TIME_LIMIT,
-        "multiprocessing_context": "forkserver",
+        "multiprocessing_context": DeafWorkers(),
     }
 
 
