@@ -9,6 +9,7 @@ from autoencoder.model import VidTwin
 from autoencoder.stage1.config import Stage1Config
 from data import pixels
 from data.index import open_index
+from eval import report
 from eval.measures.features import I3D
 from eval.reconstruction import evaluate_reconstruction, open_loader
 from runtime.config import load
@@ -72,6 +73,14 @@ def test_a_reconstruction_is_measured_as_computed(stage1_run, builtin_set):
     model.encoder = Witness(model.encoder)
     evaluate_reconstruction(model, open_loader(model, open_index(builtin_set, "test"), 8.0, 2, 2))
     assert set(model.encoder.seen) == {(False, False)}
+
+
+def test_the_demos_report_is_not_rounded(monkeypatch, tmp_path):
+    seen = []
+    monkeypatch.setattr(report, "load_model", lambda *_: seen.append(rounding()))
+    with pytest.raises(AttributeError):  # there is no model
+        report.report(tmp_path, tmp_path, 1)
+    assert seen == [(False, False)]
 
 
 def test_a_cache_is_computed_as_it_says(processes, stage1_run, builtin_set, configs, tmp_path):
