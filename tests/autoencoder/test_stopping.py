@@ -192,6 +192,7 @@ def test_a_signal_to_one_of_two_processes_stops_both_at_one_step(arguments, proc
     assert checkpoint.find_damage(place) is None
 
 
+@pytest.mark.full
 def test_a_signal_to_every_process_of_a_run_loses_nothing(arguments, processes, configure, tmp_path, capsys):
     """Also to the workers that decode for it: it needs their batches until it has saved."""
     settings = ["--data.in_memory", "false", "--data.workers", "2", "--data.prefetch", "1", "--loop.save_every", "0"]

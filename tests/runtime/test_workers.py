@@ -71,13 +71,10 @@ def take(run):
 
 
 def test_a_signal_to_all_of_a_runs_processes_leaves_it_its_workers(run):
+    """And they end when it is killed, see the fixture."""
     for number in SIGNALS:
         os.killpg(run.pid, number)
     assert [take(run) for _ in range(6)] == [f"{batch} stopping\n" for batch in range(1, 7)]
-
-
-def test_workers_of_a_run_that_is_killed_end(run):
-    run.kill()  # the rest is the fixture's
 
 
 def test_a_worker_that_is_stuck_does_not_hold_up_the_end(run):
