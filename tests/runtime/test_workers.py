@@ -32,7 +32,7 @@ class Numbers(torch.utils.data.Dataset):
 if __name__ == "__main__":
     with StopRequest() as stop:
         batches = iter(DataLoader(Numbers(), num_workers=2, prefetch_factor=1, persistent_workers=True,
-                                  timeout=5, multiprocessing_context=DeafWorkers()))
+                                  timeout=60, multiprocessing_context=DeafWorkers()))
         print(int(next(batches)), flush=True)
         for word in sys.stdin:
             print(int(next(batches)), "stopping" if stop.number else "", flush=True)
@@ -57,7 +57,7 @@ def run(tmp_path):
     assert len(process.workers) == 4  # two, the server that forks them, and the tracker of what they share
     yield process
     process.kill()
-    left = psutil.wait_procs(process.workers, timeout=10)[1]
+    left = psutil.wait_procs(process.workers, timeout=30)[1]
     for worker in left:
         worker.kill()
     process.communicate()
