@@ -35,6 +35,7 @@ from runtime import distributed
 from runtime.config import load, parse
 from runtime.errors import Preempted, UserError
 from runtime.lock import lock
+from runtime.precision import full_precision
 from runtime.preemption import StopRequest
 from runtime.progress import Progress
 from runtime.script import script
@@ -74,6 +75,7 @@ class CacheConfig:
                 raise UserError(f"--{name} must be at least {lowest}")
 
 
+@full_precision()
 @torch.inference_mode()
 def encode_shards(
     model: VidTwin, clips: ChosenClips, writer: LatentWriter, videos: VideoTable, missing: list[int], workers: int

@@ -94,6 +94,7 @@ class VidTwin(ModelMixin, ConfigMixin):
         super().__init__()
         self.register_to_config(patch=tuple(patch))
         config = self.typed_config
+        self.clip_shape = (3, *config.video_shape)  # made once: `typed_config` would break a compiled `encode` in two
         self.encoder = Encoder(config)
         self.extract_structure = StructureExtractor(config, STRUCTURE_SUMMARIES[config.structure](config))
         self.extract_dynamics = DYNAMICS_EXTRACTORS[config.dynamics](config)
@@ -140,10 +141,9 @@ class VidTwin(ModelMixin, ConfigMixin):
         return self.decode(latents), posterior
 
     def check_geometry(self, video: Tensor) -> None:
-        expected = (3, *self.typed_config.video_shape)
-        if tuple(video.shape[1:]) != expected:
+        if tuple(video.shape[1:]) != self.clip_shape:
             raise UserError(
-                f"this model takes clips of shape c t h w = {expected}, not {tuple(video.shape[1:])}; "
+                f"this model takes clips of shape c t h w = {self.clip_shape}, not {tuple(video.shape[1:])}; "
                 "resize or window the video first"
             )
 

@@ -25,7 +25,8 @@ from runtime.weights import load_model, save_model
 LOSS_PREFIX = "loss."
 CHECKPOINT_SUFFIXES = (".safetensors", ".ckpt")
 
-# Our name on the left, the release's on the right; `#` stands for a number that both share.
+# Our name on the left, the release's on the right; `#` stands for a number that both share. The release counts the
+# layers without parameters, too: ReLU after each halving, ReLU and upsampling after each doubling.
 NAMES = {
     "encoder.transformer.space_positions": "encoder.pos_embed",
     "encoder.transformer.time_positions": "encoder.pos_embed_temporal",
@@ -45,14 +46,14 @@ NAMES = {
     "extract_structure.summary.qformer.norm": "temporal_qformer.qformer.layernorm",
     "extract_structure.summary.qformer.layers.#": "temporal_qformer.qformer.encoder.layer.#",
     "extract_structure.conv_in": "conv_in",
-    "extract_structure.halvings.#": "content_downsample_blocks.#",
+    "extract_structure.halvings.#": "content_downsample_blocks.2#",
     "extract_structure.conv_out": "bottle_down",
     "expand_structure.conv_in": "bottle_up.0",
-    "expand_structure.doublings.#": "content_upsample_blocks.#",
+    "expand_structure.doublings.#": "content_upsample_blocks.3#",
     "expand_structure.conv_out": "conv_out",
     "expand_structure.widen": "cont_emb.0",
     "expand_structure.queries_to_frames": "cont_emb.2",
-    "extract_dynamics.halvings.#": "downsample_motion_module.#",
+    "extract_dynamics.halvings.#": "downsample_motion_module.2#",
     "extract_dynamics.conv_out": "motion_head",
     "expand_dynamics.widen": "motion_emb",
     "expand_dynamics.lengthen.0": "up_motion",
@@ -82,9 +83,13 @@ def renamed(name: str, table: Mapping[str, str]) -> str:
     for ours, theirs in sorted(table.items(), key=lambda row: -len(row[0])):
         pattern = re.escape(ours).replace(r"\#", r"(\d+)") + r"(?=\.|$)"
         if match := re.match(pattern, name):
-            number = match.group(1) if match.groups() else ""
-            return theirs.replace("#", number, 1) + name[match.end() :]
+            return numbered(theirs, match.groups()) + name[match.end() :]
     return name
+
+
+def numbered(name: str, numbers: tuple[str, ...]) -> str:
+    """`name` with its `#`, or a multiple of it such as `2#`, replaced by the number."""
+    return re.sub(r"(\d*)#", lambda multiple: str(int(multiple[1] or 1) * int(numbers[0])), name)
 
 
 def release_name(name: str) -> str:
@@ -131,14 +136,16 @@ def from_release(state_dict: Mapping[str, Tensor], num_heads: int = 12) -> VidTw
 
 
 def check_names_and_shapes(tensors: Mapping[str, Tensor], expected: Mapping[str, torch.Size]) -> None:
-    for problem, names in (
-        ("lacks the tensor", sorted(expected.keys() - tensors.keys())),
-        ("has an unknown tensor", sorted(tensors.keys() - expected.keys())),
-    ):
-        if names:
-            raise UserError(
-                f"the checkpoint {problem} {names[0]}" + (f" (and {len(names) - 1} more)" * (len(names) > 1))
-            )
+    problems = [
+        f"{problem} {min(names)}" + (f" (and {len(names) - 1} more)" * (len(names) > 1))
+        for problem, names in (
+            ("lacks the tensor", expected.keys() - tensors.keys()),
+            ("has an unknown tensor", tensors.keys() - expected.keys()),
+        )
+        if names
+    ]
+    if problems:
+        raise UserError(f"the checkpoint {' and '.join(problems)}")
     for name, shape in expected.items():
         if tensors[name].shape != shape:
             raise UserError(f"the checkpoint's {name} has shape {tuple(tensors[name].shape)}, expected {tuple(shape)}")

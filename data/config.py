@@ -1,9 +1,9 @@
 """Which videos a run reads, and how."""
 
-import os
 from dataclasses import dataclass
 from typing import Literal
 
+from runtime import distributed
 from runtime.errors import UserError
 
 OnBadFile = Literal["skip", "error"]
@@ -17,8 +17,7 @@ def worker_count(workers: Workers) -> int:
     """`auto` is one for each core that falls to this process, at most `MOST_WORKERS`."""
     if workers != "auto":
         return workers
-    cores = len(os.sched_getaffinity(0)) // int(os.environ.get("LOCAL_WORLD_SIZE", "1"))
-    return min(max(cores, 1), MOST_WORKERS)
+    return min(max(distributed.cores(), 1), MOST_WORKERS)
 
 
 @dataclass(frozen=True)

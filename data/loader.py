@@ -1,6 +1,5 @@
 """Batches of clips, decoded ahead; the order of training, the same for every number of processes, by position."""
 
-import os
 import shutil
 from collections.abc import Iterator, Sequence
 from functools import partial
@@ -11,8 +10,10 @@ from torch.utils.data import DataLoader, Sampler
 from data.clips import ClipDataset
 from data.collate import BatchMemory, collate
 from data.config import DataConfig
+from runtime import distributed
 from runtime.errors import UserError
 from runtime.random import generator
+from runtime.workers import DeafWorkers
 
 PREFETCH = DataConfig.prefetch
 TIME_LIMIT = 600  # seconds that a batch may take before the run ends rather than waits for ever
@@ -104,13 +105,13 @@ def loader_options(workers: int, prefetch: int, batch_bytes: int) -> dict[str, o
         "prefetch_factor": prefetch,
         "persistent_workers": True,
         "timeout": TIME_LIMIT,
-        "multiprocessing_context": "forkserver",
+        "multiprocessing_context": DeafWorkers(),
     }
 
 
 def require_shared_memory(needed: int, place: str = "/dev/shm") -> None:
     """Raises `UserError` when this machine's processes, each with `needed` bytes in flight, do not fit."""
-    needed *= int(os.environ.get("LOCAL_WORLD_SIZE", "1"))
+    needed *= distributed.local_processes()
     free = shutil.disk_usage(place).free
     if free < needed:
         raise UserError(

@@ -6,6 +6,7 @@ from einops import rearrange, reduce
 from torch import Tensor
 
 from runtime.errors import UserError
+from runtime.precision import full_precision
 
 WINDOW, SIGMA, K1, K2 = 11, 1.5, 0.01, 0.03
 
@@ -16,6 +17,7 @@ def psnr(reconstruction: Tensor, video: Tensor) -> Tensor:
     return -10 * mse.log10()
 
 
+@full_precision()
 def ssim(reconstruction: Tensor, video: Tensor) -> Tensor:
     """Structural similarity of each frame, `b t`: Gaussian window 11×11, σ 1.5, mean over channels and pixels.
 

@@ -25,6 +25,7 @@ from eval.measures.means import RunningMeans, open_lpips
 from runtime import distributed
 from runtime.errors import UserError
 from runtime.files import write_json
+from runtime.precision import full_precision
 from runtime.progress import Progress
 from runtime.script import script
 from runtime.weights import load_model
@@ -32,6 +33,7 @@ from runtime.weights import load_model
 Figures = dict[str, dict[str, float]]
 
 
+@full_precision()
 @torch.inference_mode()
 def evaluate_reconstruction(
     model: VidTwin,

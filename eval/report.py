@@ -22,12 +22,14 @@ from eval.pictures import draw_pictures
 from eval.reconstruction import evaluate_reconstruction
 from generator.sample import SAMPLES
 from runtime.files import write_json
+from runtime.precision import full_precision
 from runtime.script import script
 from runtime.weights import load_model
 
 BATCH = 20
 
 
+@full_precision()
 def report(run: Path, data: Path, classifier_steps: int) -> dict:
     """Measure a demo run; returns what `report.json` holds."""
     out = run / "evaluation"

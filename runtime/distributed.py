@@ -1,12 +1,15 @@
 """Where this process stands among the others, and the few collectives that training needs.
 
-Started by nothing, torchrun or the DeepSpeed launcher alike: all that is read is the environment they set.
+Started by nothing, torchrun, the DeepSpeed launcher or Slurm alike: all that is read is `RANK`, `WORLD_SIZE`,
+`LOCAL_RANK`, `MASTER_ADDR` and `MASTER_PORT`. Which processes share a machine they find out themselves.
 """
 
 import os
 import socket
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from datetime import timedelta
+from fractions import Fraction
 from typing import TypeVar
 
 import torch
@@ -14,11 +17,15 @@ import torch.distributed as dist
 from torch import Tensor
 
 from runtime.errors import Preempted, SaidByMain, UserError
+from runtime.network import name_interface
 
 Result = TypeVar("Result")
 
+PATIENCE = timedelta(days=1)  # the main process may index a large data set while the others wait for it
+
 # What processes tell each other in passing goes from host to host: nothing waits for a GPU.
 _hosts: dist.ProcessGroup | None = None
+_cores_on_this_machine: list[set[int]] = []  # of each process here, those that it may use
 
 
 @contextmanager
@@ -32,11 +39,12 @@ def processes() -> Iterator[None]:
         return
     if "RANK" not in os.environ:
         describe_single_process()
+    name_interface(os.environ["MASTER_ADDR"])
     if device().type == "cuda":
+        os.environ["LOCAL_RANK"] = str(device().index)  # from which DeepSpeed takes the device
         torch.cuda.set_device(device())
     dist.init_process_group("nccl" if device().type == "cuda" else "gloo")
-    global _hosts
-    _hosts = dist.new_group(backend="gloo")
+    meet_others()
     try:
         yield
     except Preempted:
@@ -45,10 +53,19 @@ def processes() -> Iterator[None]:
     leave()
 
 
+def meet_others() -> None:
+    """Open the group of hosts, and find out who shares this machine."""
+    global _hosts
+    _hosts = dist.new_group(backend="gloo", timeout=PATIENCE)
+    here = socket.gethostname()
+    _cores_on_this_machine[:] = [cores for host, cores in gather([(here, usable_cores())]) if host == here]
+
+
 def leave() -> None:
     """A process that goes early can abort the others, so they go together; after a failure nothing is waited for."""
-    dist.barrier()
+    barrier()
     dist.destroy_process_group()
+    _cores_on_this_machine.clear()
 
 
 def describe_single_process() -> None:
@@ -73,10 +90,31 @@ def is_main() -> bool:
 
 
 def device() -> torch.device:
-    """This process's accelerator, or the CPU."""
-    if torch.cuda.is_available():
-        return torch.device("cuda", int(os.environ.get("LOCAL_RANK", "0")))
-    return torch.device("cpu")
+    """This process's accelerator, or the CPU.
+
+    Slurm may show each process its own GPU alone, whatever its number. Raises `UserError` when there are too few.
+    """
+    if not torch.cuda.is_available():
+        return torch.device("cpu")
+    number, visible = int(os.environ.get("LOCAL_RANK", "0")), torch.cuda.device_count()
+    if number >= visible > 1:
+        raise UserError(f"there is no GPU for process {number} of this machine, which shows {visible}; start fewer")
+    return torch.device("cuda", number % visible)
+
+
+def local_processes() -> int:
+    """How many processes of this run share this machine; all processes have met by then, or this one is alone."""
+    return max(len(_cores_on_this_machine), 1)
+
+
+def usable_cores() -> set[int]:
+    return os.sched_getaffinity(0)
+
+
+def cores() -> int:
+    """How many whole cores fall to this process: its own, and its part of those that it shares with others."""
+    everyone = _cores_on_this_machine or [usable_cores()]
+    return int(sum(Fraction(1, sum(core in those for those in everyone)) for core in usable_cores()))
 
 
 def barrier() -> None:

@@ -1,4 +1,4 @@
-"""What several tests need: two threads, a small built-in data set, tiny configurations, one process group."""
+"""What several tests need: two threads, no GPU, a small built-in data set, tiny configurations, one process group."""
 
 import os
 import socket
@@ -9,6 +9,7 @@ import pytest
 import torch
 
 torch.set_num_threads(2)
+GPU_TESTS = "gpu"  # `pytest -m gpu` runs those that need one
 
 TINY_STAGE1 = """
 model: {frames: 4, height: 16, width: 16, patch: [1, 8, 8], dim: 16, encoder_depth: 1, decoder_depth: 1, num_heads: 2,
@@ -29,6 +30,20 @@ engine: {precision: fp32, zero_stage: 1}
 loop: {steps: 6, batch_size: 4, log_every: 1, validate_every: 0, save_every: 3}
 preview: 2
 """
+
+
+def pytest_configure(config):
+    """Tests, and the processes that they start, see no GPU: they compare bits with the CPU's, and ranks share one."""
+    if config.option.markexpr != GPU_TESTS:
+        os.environ["CUDA_VISIBLE_DEVICES"] = ""
+
+
+def pytest_collection_modifyitems(config, items):
+    """A process sees GPUs for its whole life or never, so those tests have a run of their own."""
+    if config.option.markexpr != GPU_TESTS:
+        for item in items:
+            if item.get_closest_marker(GPU_TESTS):
+                item.add_marker(pytest.mark.skip(reason=f"sees no GPU here; run pytest -m {GPU_TESTS}"))
 
 
 @pytest.fixture(scope="session")
@@ -96,6 +111,18 @@ def clean_environment() -> dict[str, str]:
 
 
 @pytest.fixture(scope="session")
+def free_port():
+    """A port of this machine that nobody listens at."""
+
+    def find() -> int:
+        with socket.socket() as free:
+            free.bind(("127.0.0.1", 0))
+            return free.getsockname()[1]
+
+    return find
+
+
+@pytest.fixture(scope="session")
 def launch(tmp_path_factory):
     """Run a module of the project in `ranks` processes from a folder that is not the project's."""
 
@@ -116,15 +143,12 @@ def launch(tmp_path_factory):
 
 
 @pytest.fixture(scope="session")
-def nodes(tmp_path_factory):
+def nodes(tmp_path_factory, free_port):
     """Run a module on two nodes of one process each: two launchers that meet on the loopback interface."""
 
     def run(module: str, *arguments: str):
-        with socket.socket() as free:
-            free.bind(("127.0.0.1", 0))
-            port = free.getsockname()[1]
         launcher = ["-m", "torch.distributed.run", "--nnodes", "2", "--nproc-per-node", "1"]
-        launcher += ["--master-addr", "127.0.0.1", "--master-port", str(port)]
+        launcher += ["--master-addr", "127.0.0.1", "--master-port", str(free_port())]
         started = [
             subprocess.Popen(
                 [sys.executable, *launcher, "--node-rank", str(node), "-m", "--", module, *arguments],

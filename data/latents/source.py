@@ -3,7 +3,6 @@
 Which of the two changes the speed alone, not a bit of the batches.
 """
 
-import os
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 
@@ -12,6 +11,7 @@ import torch
 from torch import Tensor
 
 from data.latents.cache import LatentCache
+from runtime import distributed
 
 SHARE = 0.5  # of the memory that is free: the rest is the training's
 
@@ -74,4 +74,4 @@ def free_memory(device: torch.device) -> int:
     """Bytes: of a GPU's, or this process's share of the host's."""
     if device.type == "cuda":
         return torch.cuda.mem_get_info(device)[0]
-    return psutil.virtual_memory().available // int(os.environ.get("LOCAL_WORLD_SIZE", "1"))
+    return psutil.virtual_memory().available // distributed.local_processes()

@@ -10,6 +10,7 @@ from torch import Tensor
 
 from runtime.errors import UserError
 from runtime.files import sha256
+from runtime.precision import full_precision
 
 FILE_NAME = "i3d_torchscript.pt"
 SETTING = "VIDTWIN_I3D"
@@ -50,6 +51,7 @@ class I3D:
         """Whether the file is known to be the I3D of published figures."""
         return self.sha256 in KNOWN_FILES
 
+    @full_precision()
     @torch.inference_mode()
     def __call__(self, videos: Tensor) -> Tensor:
         check_videos(videos)

@@ -1,12 +1,14 @@
 """Checkpoints that a run resumes from: whole or not there at all.
 
 A checkpoint is written beside its place, flushed, checksummed and renamed; only then does `latest` name it and
-an older one go. Whatever moment the power fails, the newest complete one is found and verified.
+an older one go. Whatever moment the power fails, the newest complete one is found and verified. Its files are read
+twice in their life: for their checksums, and when a run resumes from them.
 """
 
 import json
 import shutil
 from collections.abc import Iterator, Mapping
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Protocol
@@ -30,21 +32,48 @@ class Stateful(Protocol):
     def load(self, folder: Path) -> None: ...
 
 
-def save(root: Path, step: int, engines: Mapping[str, Stateful], state: dict, keep: int, best: bool = False) -> Path:
-    """Write `root/step_<step>` with one subfolder for each engine and the main process's `state`.
+class Saver:
+    """Writes a run's checkpoints to `root`, the newest `keep` and the best of which stay.
 
-    Keeps the last `keep` checkpoints and the one that was saved as `best`. All processes call it. Raises `UserError`
-    when the disk is full or fails; what was written before is whole.
+    `save` returns once weights and states are written; they are flushed, checksummed and put in their place by a
+    thread of the main process while training goes on. All processes call `save` and `wait`.
     """
-    place = root / f"step_{step:08}"
-    partial = root / f".{place.name}.partial"
-    with one_line_when_unwritable(partial):
-        write_partial(partial, engines, state)
+
+    def __init__(self, root: Path, keep: int) -> None:
+        self.root, self.keep = root, keep
+        self.thread = ThreadPoolExecutor(1, thread_name_prefix="checkpoint")
+        self.unfinished: Future | None = None
+
+    def save(self, step: int, engines: Mapping[str, Stateful], state: dict, best: bool = False) -> None:
+        """Write `step_<step>` with one subfolder for each engine and the main process's `state`, after the one before.
+
+        Raises `UserError` when the disk is full or fails, for this checkpoint or the one before; what was whole stays.
+        """
+        self.wait()
+        place = self.root / f"step_{step:08}"
+        partial = self.root / f".{place.name}.partial"
+        with one_line_when_unwritable(partial):
+            write_partial(partial, engines, state)
         if distributed.is_main():
-            put_in_place(partial, place, best)
-            remove_older(root, place, keep)
-    distributed.barrier()
-    return place
+            self.unfinished = self.thread.submit(finish, partial, place, self.keep, best)
+
+    def wait(self) -> None:
+        """Until the last checkpoint is in its place. Raises `UserError` on all processes when it cannot be."""
+        distributed.on_main(self.join)
+
+    def join(self) -> None:
+        """The same on the main process alone, for a run that fails."""
+        unfinished, self.unfinished = self.unfinished, None
+        if unfinished:
+            unfinished.result()
+
+
+def finish(partial: Path, place: Path, keep: int, best: bool) -> None:
+    """What may take its time: from here on nothing that trains is read."""
+    with one_line_when_unwritable(partial):
+        write_manifest(partial)
+        put_in_place(partial, place, best)
+        remove_older(place, keep)
 
 
 @contextmanager
@@ -72,7 +101,6 @@ def write_partial(partial: Path, engines: Mapping[str, Stateful], state: dict) -
     distributed.barrier()
     if distributed.is_main():
         torch.save(state, partial / STATE)
-        write_manifest(partial)
 
 
 def put_in_place(partial: Path, place: Path, best: bool) -> None:
@@ -148,11 +176,9 @@ def find_damage(folder: Path) -> str | None:
     return None
 
 
-def remove_older(root: Path, newest: Path, keep: int) -> None:
-    """Drop all but the last `keep` and the best, once the newest is known to be whole."""
-    if damage := find_damage(newest):
-        print(f"checkpoint {newest.name} did not reach the disk whole ({damage}); the older ones stay", flush=True)
-        return
+def remove_older(newest: Path, keep: int) -> None:
+    """Drop all but the last `keep` and the best."""
+    root = newest.parent
     best = (root / BEST).read_text().strip() if (root / BEST).exists() else ""
     older = sorted(place for place in root.glob("step_*") if place.name < newest.name)
     for place in older[: max(len(older) + 1 - keep, 0)]:

@@ -52,6 +52,7 @@ class Session(Generic[Clip]):
         self.skipped_steps = self.skipped_in_a_row = 0
         self.watch: NonFiniteWatch | None = None
         self.stop = StopRequest()
+        self.checkpoints = checkpoint.Saver(run.checkpoints, loop.keep)
         size = sum(checkpoint_bytes(engine.parameters, engine.config) for engine in engines.values())
         distributed.on_main(lambda: checkpoint.require_space(run.checkpoints, size))
         self.resume()
@@ -62,13 +63,19 @@ class Session(Generic[Clip]):
 
     @contextmanager
     def running(self) -> Iterator[None]:
-        """Around the loop: signals ask it to stop, and an error names rank and step."""
+        """Around the loop: signals ask it to stop, and an error names rank and step.
+
+        A checkpoint on its way reaches its place whatever happens: the run's folder is another's afterwards.
+        """
         try:
             with self.stop:
                 yield
+                self.checkpoints.wait()
         except Exception as error:
             error.add_note(f"{self.what}: rank {distributed.rank()} failed at step {self.step}")
             raise
+        finally:
+            self.checkpoints.join()
 
     def resume(self) -> None:
         state = checkpoint.resume(self.run.checkpoints, self.engines)
@@ -88,7 +95,7 @@ class Session(Generic[Clip]):
             "best": self.best,
             "ema": self.ema.state_dict(),
         }
-        checkpoint.save(self.run.checkpoints, self.step, self.engines, state, self.loop.keep, best)
+        self.checkpoints.save(self.step, self.engines, state, best)
         self.saved_step = self.step
 
     def seed(self, micro_step: int) -> None:
@@ -160,6 +167,7 @@ class Session(Generic[Clip]):
         if self.saved_step < self.step and (stopped_by or self.loop.due(self.step, self.loop.save_every)):
             self.save()
         if stopped_by:
+            self.checkpoints.wait()
             raise Preempted(stopped_by, f"step {self.step} of {self.loop.steps}")
 
     def close(self) -> None:

@@ -1,8 +1,11 @@
 """The benchmark runs what training runs, and its table follows from what it measured."""
 
 import json
+from dataclasses import replace
+from functools import partial
 
 import pytest
+import torch
 
 from autoencoder import bench
 from autoencoder.bench import ROWS, Workload, main, measure
@@ -32,6 +35,22 @@ def test_a_row_is_what_was_measured(processes, config):
     assert row.share == pytest.approx(row.flops / row.seconds / row.matmul_rate)
     assert 0 < row.share < 1
     assert 1e8 < row.peak_memory < 1e11
+
+
+@pytest.mark.parametrize("what", ["encode", "decode", "forward"])
+def test_rows_are_compiled_where_the_configuration_says_so(processes, config, monkeypatch, what):
+    graphs = []
+
+    def backend(graph, _):
+        graphs.append(graph)
+        return graph
+
+    monkeypatch.setattr(torch, "compile", partial(torch.compile, backend=backend))
+    for setting, compiled in (("off", 0), ("on", 1)):
+        work = Workload(replace(config, engine=replace(config.engine, compile=setting)), batch=1)
+        with torch.compiler.set_stance("default"):  # engines of other tests have it at `force_eager`
+            ROWS[what](work)[0]()
+        assert len(graphs) == compiled
 
 
 def test_the_script_writes_the_table_and_names_what_it_leaves_out(configs, tmp_path, monkeypatch, capsys):

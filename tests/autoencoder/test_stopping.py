@@ -192,6 +192,25 @@ def test_a_signal_to_one_of_two_processes_stops_both_at_one_step(arguments, proc
     assert checkpoint.find_damage(place) is None
 
 
+@pytest.mark.full
+def test_a_signal_to_every_process_of_a_run_loses_nothing(arguments, processes, configure, tmp_path, capsys):
+    """Also to the workers that decode for it: it needs their batches until it has saved."""
+    settings = ["--data.in_memory", "false", "--data.workers", "2", "--data.prefetch", "1", "--loop.save_every", "0"]
+    process = start("-m", "autoencoder.train", *arguments("run", *settings, "--loop.steps", "3000"), cwd=ROOT,
+                    start_new_session=True)  # fmt: skip
+    wait_for_steps(tmp_path / "run", 3, process)
+    family = psutil.Process(process.pid).children(recursive=True)
+    os.killpg(process.pid, signal.SIGTERM)
+    _, said = process.communicate(timeout=60)
+    assert process.returncode == 128 + signal.SIGTERM, said
+    assert "stopped by SIGTERM at step" in said
+    assert not psutil.wait_procs(family, timeout=10)[1]
+    saved = newest_step(tmp_path / "run")
+    train(configure("run", *settings, "--loop.steps", str(saved + 2)))
+    assert f"continuing from step {saved} of {saved + 2}" in capsys.readouterr().out
+    assert {line["step"] for line in logged(tmp_path / "run")} == set(range(1, saved + 3))
+
+
 @pytest.mark.parametrize("moment", ["training", "validation"])
 def test_a_run_that_is_asked_to_stop_continues_exactly(processes, configure, tmp_path, monkeypatch, moment):
     settings = ["--loop.validate_every", "2", "--loop.save_every", "0"]

@@ -11,6 +11,7 @@ from data.index import open_index
 from data.loader import PREFETCH, ClipSampler, eval_loader, require_shared_memory, train_loader
 from data.video.backends import available
 from data.video.frames import write_video
+from runtime import distributed
 from runtime.errors import UserError
 
 VIDEOS, BATCH, STEPS = 10, 8, 12  # neither divides the other: batches run over the ends of epochs
@@ -123,7 +124,7 @@ def test_evaluation_sees_each_video_once_over_all_ranks(clips):
 def test_shared_memory_too_small_for_the_workers_is_said_at_the_start(monkeypatch):
     usage = shutil.disk_usage("/")
     monkeypatch.setattr(shutil, "disk_usage", lambda _: usage._replace(free=64_000_000))
-    monkeypatch.setenv("LOCAL_WORLD_SIZE", "8")
+    monkeypatch.setattr(distributed, "local_processes", lambda: 8)
     require_shared_memory(8_000_000)
     with pytest.raises(UserError, match=r"need 0.08 GB of shared memory and /dev/shm has 0.06 GB; enlarge it"):
         require_shared_memory(10_000_000)

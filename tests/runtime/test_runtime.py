@@ -61,8 +61,10 @@ class Share:
 
 
 def written(root):
+    saver = checkpoint.Saver(root, keep=2)
     for step in (1, 2, 3):
-        checkpoint.save(root, step, {"engine": Share(step)}, {"step": step}, keep=2)
+        saver.save(step, {"engine": Share(step)}, {"step": step})
+    saver.wait()
     return root
 
 
@@ -106,8 +108,10 @@ def test_an_empty_latest_changes_nothing(tmp_path):
 
 
 def test_the_best_checkpoint_stays(tmp_path):
+    saver = checkpoint.Saver(tmp_path, keep=1)
     for step in range(1, 6):
-        checkpoint.save(tmp_path, step, {"engine": Share(step)}, {"step": step}, keep=1, best=step == 2)
+        saver.save(step, {"engine": Share(step)}, {"step": step}, best=step == 2)
+    saver.wait()
     assert sorted(place.name for place in tmp_path.glob("step_*")) == ["step_00000002", "step_00000005"]
 
 
