@@ -19,6 +19,7 @@ Result = TypeVar("Result")
 
 # What processes tell each other in passing goes from host to host: nothing waits for a GPU.
 _hosts: dist.ProcessGroup | None = None
+_alone = False
 
 
 @contextmanager
@@ -64,7 +65,18 @@ def rank() -> int:
 
 
 def world_size() -> int:
-    return int(os.environ.get("WORLD_SIZE", "1"))
+    return 1 if _alone else int(os.environ.get("WORLD_SIZE", "1"))
+
+
+@contextmanager
+def alone() -> Iterator[None]:
+    """As if there were no other process: for a step that one of them traces and does not carry out."""
+    global _alone
+    _alone = True
+    try:
+        yield
+    finally:
+        _alone = False
 
 
 def is_main() -> bool:

@@ -20,7 +20,7 @@ def peak_memory(device: torch.device) -> int:
 
 
 class PeakMemory(TorchDispatchMode):
-    """The bytes of all tensors made while it is on and not yet freed: now, and at most."""
+    """The bytes of all tensors made while it is on and not yet freed: now, and at most. Those on `meta` have none."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -32,7 +32,7 @@ class PeakMemory(TorchDispatchMode):
     ) -> object:
         outputs = func(*args, **(kwargs or {}))
         for output in tree_leaves(outputs):
-            if isinstance(output, Tensor):
+            if isinstance(output, Tensor) and output.device.type != "meta":
                 self.add(output.untyped_storage())
         return outputs
 
