@@ -157,13 +157,15 @@ def test_all_terms_of_a_bf16_run_are_float32(perceptual):
     discriminator = TracedEngine(PatchDiscriminator(), config)
     objective = Objective(LossConfig(disc_start=0, pixel_l2=2.0), engine, discriminator, perceptual[0])
     video = torch.rand(2, 3, 4, 32, 32) * 2 - 1
-    seen = {}
+    seen, last_layer_gradient = {"at x̂": []}, objective.last_layer.gradient
+    objective.last_layer.gradient = lambda each: seen["at x̂"].append(each.dtype) or last_layer_gradient(each)
     engine.module.register_forward_hook(lambda *call: seen.update(outputs=call[2]))
     discriminator.module.register_forward_hook(lambda *call: seen.setdefault("logits", []).append(call[2]))
     reconstruction, terms = objective.micro_step(video, 0, sample=False)
     assert {name: term.dtype for name, term in terms.items()} == dict.fromkeys(terms, torch.float32)
     assert terms.keys() >= {"nll", "kl", "log_scale", "loss", "generator", "adaptive_weight", "discriminator"}
     assert reconstruction.dtype == torch.bfloat16
+    assert seen["at x̂"] == 2 * [torch.float32]  # as they are weighed against each other
 
     with torch.no_grad():
         x, _, s = seen["outputs"]
