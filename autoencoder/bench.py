@@ -134,8 +134,9 @@ class Workload:
             perceptual=self.config.loss.perceptual or 0.05 if perceptual else 0.0,
             disc_start=0,
         )
-        loop = replace(self.config.loop, batch_size=self.batch * self.config.engine.accumulation, save_every=0)
-        config = replace(self.config, loss=loss, loop=loop, init_from="")
+        loop = replace(self.config.loop, batch_size=self.batch, save_every=0)
+        engine = replace(self.config.engine, accumulation=1)
+        config = replace(self.config, loss=loss, loop=loop, engine=engine, init_from="")
         session, objective = build(config, RunFolder(tempfile.mkdtemp()))
         batch = {"video": self.pixels(), "name": ["random"], "skipped": []}
         flops = training_flops(config.model) + loss_flops(config, adversarial, perceptual)
@@ -144,7 +145,7 @@ class Workload:
             training_step(config, session, objective, repeat(batch))
             session.step += 1
 
-        return run, flops * config.engine.accumulation
+        return run, flops
 
 
 ROWS: dict[str, Callable[[Workload], tuple[Callable, int]]] = {

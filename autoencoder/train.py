@@ -6,6 +6,7 @@
 import copy
 import sys
 from collections.abc import Iterator
+from functools import partial
 
 import torch
 from torch import Tensor
@@ -14,10 +15,11 @@ from torch.utils.data import DataLoader
 from autoencoder.flops import training_flops
 from autoencoder.losses.discriminator import PatchDiscriminator
 from autoencoder.losses.objective import Objective, ScaledAutoencoder
-from autoencoder.losses.perceptual import require_vgg
+from autoencoder.losses.perceptual import LPIPS, require_vgg
 from autoencoder.model import VidTwin
 from autoencoder.stage1.clips import training_clips, validation_clips
 from autoencoder.stage1.config import Stage1Config
+from autoencoder.stage1.memory import memory_plan
 from autoencoder.stage1.warm_start import warm_start
 from autoencoder.trained.panels import four_panels
 from data.clips import skipped_files
@@ -26,6 +28,7 @@ from data.pixels import psnr, ssim
 from data.video.frames import to_float, to_uint8, write_video
 from runtime import distributed
 from runtime.script import script
+from runtime.training.accumulation import settle_accumulation
 from runtime.training.ema import EMA
 from runtime.training.engine import Engine
 from runtime.training.loop import describe_plan, load_raw_weights, run_or_plan, save_both
@@ -39,6 +42,7 @@ def train(config: Stage1Config) -> None:
     if config.loss.perceptual:
         require_vgg()
     with RunFolder(config.run) as run:
+        config = settle_accumulation("stage1", config, partial(memory_plan, config))
         run.describe(config)
         run_loop(config, run)
 
@@ -71,13 +75,25 @@ def build(config: Stage1Config, run: RunFolder) -> tuple[Session[str], Objective
     model, twin = ScaledAutoencoder(autoencoder), copy.deepcopy(autoencoder)
     engines = {"autoencoder": Engine(model, config.optimizer, config.engine, micro_batch, loop.steps)}
     ema = EMA(engines["autoencoder"], twin, loop.ema_decay, prefix="autoencoder.")
-    if config.loss.adversarial and config.loss.disc_start < loop.steps:
+    if config.adversarial:
         engines["discriminator"] = Engine(
             PatchDiscriminator(), config.optimizer, config.engine, micro_batch, loop.steps
         )
-    objective = Objective(config.loss, model, engines.get("discriminator"))
+    objective = Objective(
+        config.loss, engines["autoencoder"], engines.get("discriminator"), perceptual_loss(config, distributed.device())
+    )
     speed = Speed(training_flops(config.model), config.engine.dtype)
     return Session("stage1", run, loop, engines, ema, speed, file_of=str), objective
+
+
+def perceptual_loss(config: Stage1Config, device: torch.device) -> LPIPS | None:
+    """LPIPS as the loss has it: its features in the run's precision, compiled where the model is."""
+    if not config.loss.perceptual:
+        return None
+    network = LPIPS(config.engine.dtype).to(device=device, memory_format=torch.channels_last)  # as tensor cores want it
+    if config.engine.compiles(device):
+        network.distance.compile()
+    return network
 
 
 def start_from(autoencoder: VidTwin, source: str) -> None:
@@ -95,21 +111,13 @@ def training_step(
         batch = next(batches)
         files += batch["name"]
         session.seed(micro_step)
-        video = to_float(batch["video"].to(engine.device, non_blocking=True)).to(config.engine.dtype)
-        reconstruction, posterior, log_scale = engine(video, sample=config.sample_posterior)
-        carrier, terms = objective.autoencoder_loss(video, reconstruction, posterior, log_scale, session.step)
-        engine.backward(carrier)
-        engine.step()
-        if objective.adversarial(session.step):
-            loss, discriminator_terms = objective.discriminator_loss(video, reconstruction)
-            session.engines["discriminator"].backward(loss)
-            session.engines["discriminator"].step()
-            terms |= discriminator_terms
+        video = to_float(batch["video"].to(engine.device, non_blocking=True))
+        reconstruction, terms = objective.micro_step(video, session.step, sample=config.sample_posterior)
         session.skipped_files |= skipped_files(batch)
     if not engine.skipped:
         session.ema.update()
     if config.loop.due(session.step + 1, config.loop.log_every):
-        terms["psnr"] = psnr(reconstruction.detach().float(), video.float()).mean()
+        terms["psnr"] = psnr(reconstruction.float(), video).mean()
     return terms, files
 
 
@@ -167,7 +175,8 @@ def dry_run(config: Stage1Config) -> str:
     values = d * q * hs * ws + dd * t * s
     rate = values / (3 * model.frames * model.height * model.width)
     latents = f"latents: structure {d}x{q}x{hs}x{ws}, dynamics {dd}x{t}x{s}: {values} values, {rate:.4%} of the pixels"
-    return f"{describe_plan('VidTwin', parameters, config.engine, config.loop)}\n{latents}"
+    plan = describe_plan("VidTwin", parameters, config.engine, config.loop, memory_plan(config))
+    return f"{plan}\n{latents}"
 
 
 @script

@@ -20,6 +20,7 @@ from generator.config import DiffusionConfig, DiTConfig, ModelConfig
 from generator.diffusion import Objective, diffusion_loss, make_objective, make_scheduler
 from generator.dit import DiT
 from generator.grid import labelled_grid
+from generator.memory import memory_plan
 from generator.pipeline import TwinLatentPipeline, save_pipeline
 from generator.tokens import Statistics
 from runtime import distributed
@@ -27,9 +28,11 @@ from runtime.errors import UserError
 from runtime.flops import count_flops
 from runtime.random import generator
 from runtime.script import script
+from runtime.training.accumulation import settle_accumulation
 from runtime.training.ema import EMA
 from runtime.training.engine import Engine, EngineConfig
 from runtime.training.loop import LoopConfig, describe_plan, load_raw_weights, run_or_plan
+from runtime.training.memory_plan import MemoryPlan
 from runtime.training.optimizer import OptimizerConfig
 from runtime.training.run import RunFolder
 from runtime.training.session import Session
@@ -75,11 +78,11 @@ class LatentBatches:
         if distributed.is_main():
             print(f"stage2: {said}", flush=True)
         self.order = (len(cache), config.loop.batch_size, distributed.rank(), distributed.world_size())
-        self.accumulation, self.seed = config.engine.accumulation, config.loop.seed
+        self.seed = config.loop.seed
 
-    def __call__(self, start_step: int) -> Iterator[Batch]:
+    def __call__(self, start_step: int, accumulation: int) -> Iterator[Batch]:
         """Micro-batches from a step on, without end: latents, labels, and the clips' places in the cache."""
-        sampler = ClipSampler(*self.order, self.accumulation, start_step, self.seed)
+        sampler = ClipSampler(*self.order, accumulation, start_step, self.seed)
         for clips, tensors in self.source.batches([index for _, index in items] for items in sampler):
             latents = TwinLatents(*(self.latent(name, tensors) for name in TwinLatents._fields))
             yield latents, tensors["label"], clips
@@ -118,18 +121,21 @@ def train(config: Stage2Config) -> None:
     """Train to the end, from the newest checkpoint if there is one."""
     cache, autoencoder = open_cache(config)
     with RunFolder(config.run) as run:
+        # What these take of a GPU is not free when the micro-batches are settled.
+        latents, autoencoder = LatentBatches(cache, config), autoencoder.to(distributed.device())
+        config = settle_accumulation("stage2", config, lambda: plan_of(config, cache))
         run.describe(config)
-        run_loop(config, run, cache, autoencoder)
+        run_loop(config, run, cache, autoencoder, latents)
 
 
-def run_loop(config: Stage2Config, run: RunFolder, cache: LatentCache, autoencoder: VidTwin) -> None:
+def run_loop(
+    config: Stage2Config, run: RunFolder, cache: LatentCache, autoencoder: VidTwin, latents: LatentBatches
+) -> None:
     torch.manual_seed(config.loop.seed)
     session = build_session(config, run, cache)
-    pipeline = TwinLatentPipeline(
-        session.ema.model, autoencoder.to(distributed.device()), make_scheduler(config.diffusion)
-    )
+    pipeline = TwinLatentPipeline(session.ema.model, autoencoder, make_scheduler(config.diffusion))
     pipeline.set_progress_bar_config(disable=True)
-    batches = LatentBatches(cache, config)(session.step)
+    batches = latents(session.step, config.engine.accumulation)
     objective = make_objective(config.diffusion)
     with session.running():
         while session.step < config.loop.steps:
@@ -232,6 +238,10 @@ def finish(config: Stage2Config, session: Session, pipeline: TwinLatentPipeline,
     session.close()
 
 
+def plan_of(config: Stage2Config, cache: LatentCache) -> MemoryPlan:
+    return memory_plan(model_config(config, cache), config.diffusion, config.engine, config.loop)
+
+
 def dry_run(config: Stage2Config) -> str:
     cache = LatentCache(config.cache)
     with torch.device("meta"):
@@ -239,7 +249,7 @@ def dry_run(config: Stage2Config) -> str:
     layout = model.layout
     tokens = [torch.Size(grid).numel() for grid in (layout.structure_grid, layout.dynamics_grid)]
     parameters = sum(p.numel() for p in model.parameters())
-    plan = describe_plan("DiT", parameters, config.engine, config.loop)
+    plan = describe_plan("DiT", parameters, config.engine, config.loop, plan_of(config, cache))
     data = f"{len(cache)} clips of {len(cache.classes)} classes"
     return f"{plan}\ntokens: {tokens[0]} structure + {tokens[1]} dynamics; {data}"
 

@@ -26,6 +26,7 @@ PATIENCE = timedelta(days=1)  # the main process may index a large data set whil
 # What processes tell each other in passing goes from host to host: nothing waits for a GPU.
 _hosts: dist.ProcessGroup | None = None
 _cores_on_this_machine: list[set[int]] = []  # of each process here, those that it may use
+_alone = False
 
 
 @contextmanager
@@ -81,7 +82,18 @@ def rank() -> int:
 
 
 def world_size() -> int:
-    return int(os.environ.get("WORLD_SIZE", "1"))
+    return 1 if _alone else int(os.environ.get("WORLD_SIZE", "1"))
+
+
+@contextmanager
+def alone() -> Iterator[None]:
+    """As if there were no other process: for a step that one of them traces and does not carry out."""
+    global _alone
+    _alone = True
+    try:
+        yield
+    finally:
+        _alone = False
 
 
 def is_main() -> bool:

@@ -34,35 +34,55 @@ class Objective:
     """The losses of section 4 of the design, with the GAN's from `disc_start` on.
 
     The terms on the reconstruction are differentiated down to x̂ only. Their gradients there are weighed against
-    each other, and one backward pass carries the sum through the autoencoder.
+    each other, and one backward pass carries the sum through the autoencoder. All of it is float32: what the networks
+    take and give has the precision of their weights, x̂ and the clip are compared in full.
     """
 
-    def __init__(self, config: LossConfig, model: ScaledAutoencoder, discriminator: Engine | None) -> None:
+    def __init__(
+        self, config: LossConfig, autoencoder: Engine, discriminator: Engine | None, perceptual: LPIPS | None
+    ) -> None:
         self.config = config
-        self.discriminator = discriminator
-        self.perceptual = LPIPS().to(next(model.parameters()).device) if config.perceptual else None
-        self.last_layer = LastLayer(model.autoencoder.decoder.unpatchify) if discriminator else None
+        self.autoencoder, self.discriminator, self.perceptual = autoencoder, discriminator, perceptual
+        self.dtype = next(autoencoder.module.parameters()).dtype
+        decoder = autoencoder.module.autoencoder.decoder
+        self.last_layer = LastLayer(decoder.unpatchify) if discriminator else None
 
     def adversarial(self, step: int) -> bool:
         return self.discriminator is not None and step >= self.config.disc_start
+
+    def micro_step(self, video: Tensor, step: int, *, sample: bool = True) -> tuple[Tensor, dict[str, Tensor]]:
+        """Forward and backward passes of a micro-batch through each engine: the reconstruction, and terms for the log.
+
+        `video`: float32 clips `b c t h w` in [-1, 1].
+        """
+        reconstruction, posterior, log_scale = self.autoencoder(video.to(self.dtype), sample=sample)
+        carrier, terms = self.autoencoder_loss(video, reconstruction, posterior, log_scale, step)
+        self.autoencoder.backward(carrier)
+        self.autoencoder.step()
+        if self.adversarial(step):
+            loss, discriminator_terms = self.discriminator_loss(video, reconstruction)
+            self.discriminator.backward(loss)
+            self.discriminator.step()
+            terms |= discriminator_terms
+        return reconstruction.detach(), terms
 
     def autoencoder_loss(
         self, video: Tensor, reconstruction: Tensor, posterior: TwinPosterior, log_scale: Tensor, step: int
     ) -> tuple[Tensor, dict[str, Tensor]]:
         """A scalar with the loss's value and gradient, and the terms for the log."""
-        x = reconstruction.detach().requires_grad_()
-        s = log_scale.detach().requires_grad_()
+        x = reconstruction.detach().float().requires_grad_()
+        s = log_scale.detach().float().requires_grad_()
         nll = self.nll(video, x, s)
         grad_x, grad_s = torch.autograd.grad(nll, (x, s))
         kl = posterior.kl()
         terms = {"nll": nll, "kl": kl, "log_scale": s, "loss": nll + self.config.kl * kl}
         if self.adversarial(step):
-            g = generator_loss(*self.discriminator.module(x))
+            g = generator_loss(*self.discriminator.module(x.to(self.dtype)))
             (grad_g,) = torch.autograd.grad(g, x)
             weight = adaptive_weight(
                 self.last_layer.gradient(grad_x), self.last_layer.gradient(grad_g), self.config.adversarial
             )
-            grad_x = grad_x + weight.to(grad_g.dtype) * grad_g
+            grad_x = grad_x + weight * grad_g
             terms |= {"generator": g, "adaptive_weight": weight, "loss": terms["loss"] + weight * g}
         carrier = (reconstruction * grad_x).sum() + log_scale * grad_s + self.config.kl * kl
         terms = {name: term.detach() for name, term in terms.items()}
@@ -71,12 +91,12 @@ class Objective:
     def nll(self, video: Tensor, reconstruction: Tensor, log_scale: Tensor) -> Tensor:
         perceptual = None
         if self.perceptual is not None:
-            perceptual = self.config.perceptual * self.perceptual(reconstruction.float(), video.float())
+            perceptual = self.config.perceptual * self.perceptual(reconstruction, video)
         return reconstruction_nll(video, reconstruction, log_scale, self.config.pixel_l2, perceptual)
 
     def discriminator_loss(self, video: Tensor, reconstruction: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
         """Hinge loss on the same clips, and the mean logits for the log."""
-        real, fake = self.discriminator(video, reconstruction.detach())
+        real, fake = self.discriminator(video.to(self.dtype), reconstruction.detach())
         loss = discriminator_loss(real, fake)
-        terms = {"discriminator": loss, "logits_real": real.mean(), "logits_fake": fake.mean()}
+        terms = {"discriminator": loss, "logits_real": real.float().mean(), "logits_fake": fake.float().mean()}
         return loss, {name: term.detach() for name, term in terms.items()}

@@ -1,4 +1,7 @@
-"""Stage one's loss, term by term (design of the release: LDM's autoencoder loss on frames)."""
+"""Stage one's loss, term by term (design of the release: LDM's autoencoder loss on frames).
+
+Each term is computed and returned in float32, whatever the precision of what it is computed from.
+"""
 
 from dataclasses import dataclass
 
@@ -40,22 +43,23 @@ def reconstruction_nll(
     `video`, `reconstruction`: b c t h w; `log_scale` s: a learned scalar; `perceptual`: b t, already weighted,
     counted at every pixel of its frame. error = |x − x̂| + pixel_l2·(x − x̂)² + perceptual.
     """
-    difference = (video - reconstruction).float()
+    difference = video.float() - reconstruction.float()
     error = difference.abs() + pixel_l2 * difference.square()
     if perceptual is not None:
         error = error + rearrange(perceptual, "b t -> b 1 t 1 1")
-    nll = error * torch.exp(-log_scale) + log_scale
+    s = log_scale.float()
+    nll = error * torch.exp(-s) + s
     return reduce(nll, "b c t h w -> b t", "sum").mean()
 
 
 def discriminator_loss(real_logits: Tensor, fake_logits: Tensor) -> Tensor:
     """Hinge: ½·(mean(1 − D(x))₊ + mean(1 + D(x̂))₊)."""
-    return 0.5 * (F.relu(1 - real_logits).mean() + F.relu(1 + fake_logits).mean())
+    return 0.5 * (F.relu(1 - real_logits.float()).mean() + F.relu(1 + fake_logits.float()).mean())
 
 
 def generator_loss(fake_logits: Tensor) -> Tensor:
     """−mean D(x̂)."""
-    return -fake_logits.mean()
+    return -fake_logits.float().mean()
 
 
 class LastLayer:

@@ -44,3 +44,8 @@ class Stage1Config:
     loop: LoopConfig = LoopConfig()
     validation: ValidationConfig = ValidationConfig()
     sample_posterior: bool = True
+
+    @property
+    def adversarial(self) -> bool:
+        """Whether the run ever comes to its discriminator."""
+        return self.loss.adversarial > 0 and self.loss.disc_start < self.loop.steps

@@ -41,7 +41,8 @@ class EngineConfig:
     Attributes:
         zero_stage: what DeepSpeed ZeRO divides among the processes: 1 optimizer states, 2 and gradients, 3 and weights.
         precision: of weights and activations; `bf16` keeps float32 master weights and needs a ZeRO stage of 1 or more.
-        accumulation: micro-batches a step.
+        accumulation: micro-batches a step; `auto`: as few as fit into a GPU's memory, 1 on a CPU. Each has its own
+            batch norm in the discriminator, so statistics there are of one process's micro-batch, not of the batch.
         checkpoint_activations: keep each block's input only and compute the block again in the backward pass: a third
             more time for a fraction of the memory.
         offload: optimizer states live in CPU memory.
@@ -50,7 +51,7 @@ class EngineConfig:
 
     zero_stage: Literal[0, 1, 2, 3] = 1
     precision: Literal["fp32", "bf16"] = "bf16"
-    accumulation: int = 1
+    accumulation: int | Literal["auto"] = "auto"
     checkpoint_activations: bool = False
     offload: bool = False
     compile: Literal["auto", "on", "off"] = "auto"

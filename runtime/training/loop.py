@@ -1,15 +1,18 @@
 """How long a training loop runs and what it will need; what both stages' scripts do before and after it."""
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+import torch
 from torch import Tensor, nn
 
 from runtime import distributed
 from runtime.config import Config, parse
 from runtime.errors import UserError
 from runtime.training.engine import EngineConfig
+from runtime.training.memory_plan import MemoryPlan, gigabytes
 from runtime.weights import save_model
 
 
@@ -42,15 +45,23 @@ class LoopConfig:
             if getattr(self, name) < 1:
                 raise UserError(f"--loop.{name} must be at least 1")
 
+    def share(self) -> int:
+        """Clips of a step that one process sees."""
+        if self.batch_size % distributed.world_size():
+            raise UserError(
+                f"a batch of {self.batch_size} cannot be split over {distributed.world_size()} processes; "
+                "change --loop.batch_size or the number of processes"
+            )
+        return self.batch_size // distributed.world_size()
+
     def micro_batch(self, accumulation: int) -> int:
         """Clips in one forward pass of one process."""
-        parts = distributed.world_size() * accumulation
-        if self.batch_size % parts:
+        if accumulation < 1 or self.share() % accumulation:
             raise UserError(
                 f"a batch of {self.batch_size} cannot be split over {distributed.world_size()} processes with "
                 f"{accumulation} micro-batches each; change --loop.batch_size or --engine.accumulation"
             )
-        return self.batch_size // parts
+        return self.share() // accumulation
 
     def due(self, step: int, every: int) -> bool:
         """Whether something done `every` so many steps is due after `step` of them."""
@@ -81,10 +92,22 @@ def run_or_plan(
     """What a training script does: read its configuration, then train, or print the plan for `--dry-run`."""
     config, only_plan = parse(config_class, argv, description)
     if not only_plan:
-        with distributed.processes():
+        with distributed.processes(), enough_memory():
             train(config)
     elif distributed.is_main():
         print(plan(config))
+
+
+@contextmanager
+def enough_memory() -> Iterator[None]:
+    """Around a run: a GPU that is full after all, of other programs' memory or the libraries', is a user's to mend."""
+    try:
+        yield
+    except torch.OutOfMemoryError as error:
+        raise UserError(
+            "the GPU's memory is full; a larger --engine.accumulation or --engine.checkpoint_activations true need "
+            f"less ({error})"
+        ) from error
 
 
 def checkpoint_bytes(parameters: int, config: EngineConfig) -> int:
@@ -92,20 +115,14 @@ def checkpoint_bytes(parameters: int, config: EngineConfig) -> int:
     return parameters * (18 if config.precision == "bf16" else 16)
 
 
-def describe_plan(name: str, parameters: int, config: EngineConfig, loop: LoopConfig) -> str:
-    """What a run will need, for `--dry-run`: counted from the parameters, activations aside."""
-    divided = distributed.world_size() if config.zero_stage else 1
-    weights_and_gradients = parameters * (4 if config.precision == "bf16" else 8)
-    states = parameters * (12 if config.precision == "bf16" else 8) / divided
-    average = 4 * parameters
+def describe_plan(name: str, parameters: int, config: EngineConfig, loop: LoopConfig, memory: MemoryPlan) -> str:
+    """What a run will need, for `--dry-run`; `accumulation: auto` is shown as a CPU would have it."""
     saved = checkpoint_bytes(parameters, config)
-    gigabytes = [
-        f"{each / 1e9:.2f} GB" for each in (weights_and_gradients + states + average, saved, saved * (loop.keep + 2))
-    ]
-    micro_batch = loop.micro_batch(config.accumulation)
+    clips = loop.micro_batch(1 if config.accumulation == "auto" else config.accumulation)
+    split = f"{memory.share} a process, accumulation {config.accumulation}"
     return (
         f"{name}: {parameters / 1e6:.2f} M parameters\n"
-        f"steps: {loop.steps} of {loop.batch_size} clips ({micro_batch} a process and micro-batch)\n"
-        f"memory: {gigabytes[0]} a process for weights, gradients, optimizer states and average (activations aside)\n"
-        f"disk: {gigabytes[1]} a checkpoint, {gigabytes[2]} at most"
+        f"steps: {loop.steps} of {loop.batch_size} clips, {split}\n"
+        f"{memory.describe(clips)}\n"
+        f"disk: {gigabytes(saved)} a checkpoint, {gigabytes(saved * (loop.keep + 2))} at most"
     )

@@ -1,21 +1,29 @@
 """Each term of stage one's loss against an independent computation."""
 
+import copy
 import math
+import warnings
 
 import pytest
 import torch
+from einops import rearrange
 
 from autoencoder.losses.discriminator import PatchDiscriminator
-from autoencoder.losses.perceptual import require_vgg
+from autoencoder.losses.objective import Objective, ScaledAutoencoder
+from autoencoder.losses.perceptual import LPIPS, require_vgg
 from autoencoder.losses.terms import (
     LastLayer,
+    LossConfig,
     adaptive_weight,
     discriminator_loss,
     generator_loss,
     reconstruction_nll,
 )
+from autoencoder.model import VidTwin
 from autoencoder.network.transformer import Unpatchify
 from runtime.errors import UserError
+from runtime.training.engine import EngineConfig
+from runtime.training.memory_plan import TracedEngine
 
 
 def test_nll_by_hand():
@@ -65,3 +73,128 @@ def test_missing_vgg_weights_are_one_line_with_a_way_out(monkeypatch, tmp_path):
         require_vgg()
     for part in ("vgg16-397923af.pth", str(tmp_path / "hub" / "checkpoints"), "--loss.perceptual 0"):
         assert part in str(error.value)
+
+
+@pytest.fixture(scope="module")
+def perceptual():
+    """LPIPS over a random backbone, and two videos that differ a little."""
+    torch.manual_seed(0)
+    video = torch.rand(2, 3, 4, 32, 32) * 2 - 1
+    return LPIPS(trained=False), video + 0.3 * torch.randn_like(video), video
+
+
+def weighed_gradient(distance, reconstruction, video):
+    """Distances `b t`, and the gradient of a sum that weighs every frame differently."""
+    x = reconstruction.clone().requires_grad_()
+    distances = distance(x, video)
+    (gradient,) = torch.autograd.grad((distances * torch.linspace(1, 2, distances.numel()).view_as(distances)).sum(), x)
+    return distances.detach(), gradient
+
+
+def relative(ours, reference):
+    return ((ours - reference).norm() / reference.norm()).item()
+
+
+def test_lpips_frame_by_frame_is_lpips(perceptual):
+    import lpips
+
+    ours, *videos = perceptual
+    with warnings.catch_warnings(action="ignore"):
+        reference = lpips.LPIPS(net="vgg", pnet_rand=True, verbose=False).eval().requires_grad_(False)
+    reference.net = ours.distance.backbone
+
+    def whole(x, y):
+        return reference(*(rearrange(each, "b c t h w -> (b t) c h w") for each in (x, y))).view(2, 4)
+
+    expected = weighed_gradient(whole, *videos)
+    for frames_at_once in (1, 3, 8):
+        ours.frames_at_once = frames_at_once
+        for one, other in zip(weighed_gradient(ours, *videos), expected, strict=True):
+            assert relative(one, other) < 1e-5
+    with torch.inference_mode():
+        assert torch.equal(ours(*videos), expected[0])  # as a metric
+
+
+def test_lpips_of_bf16_features_is_near_and_its_distances_are_float32(perceptual):
+    reference, *videos = perceptual
+    ours = copy.deepcopy(reference)
+    ours.distance.dtype = torch.bfloat16
+    (distances, gradient), expected = (weighed_gradient(each, *videos) for each in (ours, reference))
+    assert distances.dtype == gradient.dtype == torch.float32
+    assert relative(distances, expected[0]) < 2e-3  # of bf16's own steps, 4e-3, distances have none
+    assert torch.nn.functional.cosine_similarity(gradient.flatten(), expected[1].flatten(), 0) > 0.98
+
+
+def test_lpips_keeps_what_one_chunk_needs(perceptual):
+    from runtime.memory import traced
+
+    def peak(clips, frames_at_once):
+        with traced() as memory:
+            network = LPIPS(frames_at_once=frames_at_once, trained=False)
+            video = torch.empty(clips, 3, 4, 64, 64)
+            before = memory.peak = memory.current
+            weighed_gradient(network, video, video)
+        return memory.peak - before
+
+    one, four = peak(1, 4), peak(4, 4)
+    assert four - one < 0.1 * one
+    assert peak(4, 16) > 3 * one
+
+
+TINY = {
+    "frames": 4, "height": 32, "width": 32, "patch": (1, 8, 8), "dim": 16, "encoder_depth": 1, "decoder_depth": 1,
+    "num_heads": 2, "num_queries": 2, "query_dim": 8, "qformer_depth": 1, "qformer_heads": 2, "qformer_hidden": 16,
+    "structure_channels": 2, "structure_conv_dim": 8, "structure_halvings": 0, "dynamics_channels": 2,
+    "dynamics_halvings": 0, "dropout": 0.0,
+}  # fmt: skip
+
+
+def test_all_terms_of_a_bf16_run_are_float32(perceptual):
+    """What is made of the networks' outputs is what float32 makes of the same outputs, to its last bits."""
+    torch.manual_seed(0)
+    config = EngineConfig(precision="bf16")
+    engine = TracedEngine(ScaledAutoencoder(VidTwin(**TINY)), config)
+    discriminator = TracedEngine(PatchDiscriminator(), config)
+    objective = Objective(LossConfig(disc_start=0, pixel_l2=2.0), engine, discriminator, perceptual[0])
+    video = torch.rand(2, 3, 4, 32, 32) * 2 - 1
+    seen, last_layer_gradient = {"at x̂": []}, objective.last_layer.gradient
+    objective.last_layer.gradient = lambda each: seen["at x̂"].append(each.dtype) or last_layer_gradient(each)
+    engine.module.register_forward_hook(lambda *call: seen.update(outputs=call[2]))
+    discriminator.module.register_forward_hook(lambda *call: seen.setdefault("logits", []).append(call[2]))
+    reconstruction, terms = objective.micro_step(video, 0, sample=False)
+    assert {name: term.dtype for name, term in terms.items()} == dict.fromkeys(terms, torch.float32)
+    assert terms.keys() >= {"nll", "kl", "log_scale", "loss", "generator", "adaptive_weight", "discriminator"}
+    assert reconstruction.dtype == torch.bfloat16
+    assert seen["at x̂"] == 2 * [torch.float32]  # as they are weighed against each other
+
+    with torch.no_grad():
+        x, _, s = seen["outputs"]
+        error = (video - x).abs() + 2 * (video - x) ** 2 + 0.05 * rearrange(perceptual[0](x, video), "b t -> b 1 t 1 1")
+        (for_generator,), (real, fake) = seen["logits"]
+        expected = {
+            "nll": 3 * 32 * 32 * (error / s.float().exp() + s.float()).mean(),
+            "generator": -for_generator.double().mean(),
+            "discriminator": ((1 - real.double()).relu().mean() + (1 + fake.double()).relu().mean()) / 2,
+        }
+    for name, value in expected.items():
+        assert terms[name].item() == pytest.approx(value.item(), rel=1e-6), name
+    gradient = engine.module.autoencoder.decoder.unpatchify.linear.weight.grad
+    assert gradient.dtype == torch.bfloat16
+    assert gradient.any()
+
+
+def test_only_batch_norm_tells_micro_batches_from_a_batch():
+    """Which is what `EngineConfig.accumulation` says of the discriminator."""
+    torch.manual_seed(0)
+    discriminator, video = PatchDiscriminator(), torch.randn(2, 3, 2, 32, 32)
+    without = copy.deepcopy(discriminator)
+    for place, layer in enumerate(without.layers):
+        if isinstance(layer, torch.nn.BatchNorm2d):
+            without.layers[place] = torch.nn.Identity()
+
+    def difference(network):
+        whole = network(video)[0]
+        return relative(torch.cat([network(clip)[0] for clip in video.split(1)]), whole)
+
+    assert difference(discriminator) > 0.01
+    assert difference(without) < 1e-5

@@ -37,7 +37,7 @@ def test_training_on_streamed_latents_equals_training_on_resident_ones(
 def test_batches_are_the_caches_means_in_the_samplers_order(processes, stage1_run, configure, monkeypatch, share):
     monkeypatch.setattr(latent_source, "SHARE", share)
     config, cache = configure("run"), LatentCache(stage1_run / "latents/train")
-    batches = LatentBatches(cache, config)(start_step=5)
+    batches = LatentBatches(cache, config)(start_step=5, accumulation=1)
     order = iter(ClipSampler(len(cache), 4, 0, 1, 1, 5, config.loop.seed))
     for _ in range(12):
         expected = [clip for _, clip in next(order)]
