@@ -1,37 +1,32 @@
 """Films a clip of the built-in data set: a look acting one of the ten motions, as frames and as a file.
 
 Look and motion come from two seeds and never meet before the drawing, so appearance tells nothing about the class.
-A frame is one crop of the background and one look-up inside the sprite's box.
+A frame is one crop of the background and one look-up inside the sprite's box, by torch, whose look-up is a single pass.
 """
 
-from math import cos, pi, sin, tau
+from math import cos, hypot, pi, sin, tau
 from pathlib import Path
 
 import av
 import numpy as np
+import torch
+import torch.nn.functional as F
+from einops import rearrange
 from numpy import ndarray
+from torch import Tensor
 
-from data.synthetic.looks import (
-    HALF,
-    HEIGHT,
-    PAN_MARGIN,
-    SHEET_REACH,
-    SHEET_SIZE,
-    WIDTH,
-    Look,
-    bilinear,
-    draw_look,
-    smooth,
-)
+from data.synthetic.looks import HALF, HEIGHT, PAN_MARGIN, SHEET_REACH, WIDTH, Look, draw_look, smooth
 from data.synthetic.motions import MOTIONS, Pose
 
 FPS = 25
 SHORTEST, LONGEST = 50, 75  # frames in a clip
 BIT_RATE = 4_000_000
 LIGHT = (-0.55, -0.83)  # towards the lamp, on the screen
-SHADOW_OFFSET, SHADOW_SOFTNESS, SHADOW_STRENGTH = 0.13, 0.28, 0.38  # in sprite radii; share of light taken
+SHADOW_X, SHADOW_Y, SHADOW_SOFTNESS = 0.078, 0.13, 0.28  # in sprite radii
+SHADOW_STRENGTH = 0.38  # share of the light that it takes
 
 
+@torch.inference_mode()
 def motion_frames(name: str, look_seed: int, motion_seed: int) -> ndarray:
     """A clip of the motion class `name`: uint8 `t h w c`, 50 to 75 frames of 240×320 at 25 a second.
 
@@ -44,13 +39,14 @@ def motion_frames(name: str, look_seed: int, motion_seed: int) -> ndarray:
     rest = rng.uniform(-0.06, 0.06, 2)
     heading, speed = rng.uniform(0, tau), rng.uniform(4, 8)  # of the panning; pixels a second
     motion = MOTIONS[name](rng, (count - 1) / FPS)
-    frames = np.empty((count, HEIGHT, WIDTH, 3), np.uint8)
+    reach = look.reach(SHADOW_SOFTNESS / 2) + hypot(SHADOW_X, SHADOW_Y)
+    frames = torch.empty(count, HEIGHT, WIDTH, 3, dtype=torch.uint8)
     for i, frame in enumerate(frames):
         panned = speed * (i - count / 2) / FPS
         picture = _crop(look.background, panned * cos(heading), panned * sin(heading))
-        _draw_sprite(picture, look, motion(i / FPS), rest)
-        frame[:] = picture + 0.5
-    return frames
+        _draw_sprite(picture, look, motion(i / FPS), rest, reach)
+        frame.copy_(picture.add_(0.5))
+    return frames.numpy()
 
 
 def write_clip(path: Path, name: str, look_seed: int, motion_seed: int) -> None:
@@ -70,47 +66,52 @@ def write_clip(path: Path, name: str, look_seed: int, motion_seed: int) -> None:
     partial.rename(path)
 
 
-def _draw_sprite(picture: ndarray, look: Look, pose: Pose, rest: ndarray) -> None:
-    """Lay the sprite and its soft shadow over `picture`, `h w c` in [0, 255]."""
+def _draw_sprite(picture: Tensor, look: Look, pose: Pose, rest: ndarray, reach: float) -> None:
+    """Lay the sprite and its soft shadow, within `reach` radii, over `picture`, `h w c` in [0, 255]."""
     radius = look.radius * HALF
     centre_x, centre_y = WIDTH / 2 + (rest[0] + pose.x) * HALF, HEIGHT / 2 + (rest[1] + pose.y) * HALF
-    reach = (1.5 + pose.wave) * radius * max(pose.width, pose.height)
-    top, bottom = (int(np.clip(centre_y + side * reach, 0, HEIGHT)) for side in (-1, 1))
-    left, right = (int(np.clip(centre_x + side * reach, 0, WIDTH)) for side in (-1, 1))
-    dy = ((np.arange(top, bottom, dtype=np.float32) - np.float32(centre_y)) / (radius * pose.height))[:, None]
-    dx = ((np.arange(left, right, dtype=np.float32) - np.float32(centre_x)) / (radius * pose.width))[None, :]
+    farthest = (reach + pose.wave) * radius * max(pose.width, pose.height)
+    rows, dy = _across(centre_y, farthest, HEIGHT, radius * pose.height)
+    columns, dx = _across(centre_x, farthest, WIDTH, radius * pose.width)
+    dy = dy[:, None]
 
     turn = look.angle + pose.angle
-    box = picture[top:bottom, left:right]
-    shaded = _look_up(look.sheet[..., 3:4], *_to_body(dx - SHADOW_OFFSET * 0.6, dy - SHADOW_OFFSET, turn, pose))
+    box = rearrange(picture[rows, columns], "h w c -> c h w")
+    shaded = _look_up(look.sheet[3:4], *_to_body(dx - SHADOW_X, dy - SHADOW_Y, turn, pose))
     box *= 1 - SHADOW_STRENGTH * pose.opacity * smooth(0.5 - shaded / SHADOW_SOFTNESS)
     body = _look_up(look.sheet, *_to_body(dx, dy, turn, pose))
     # The surface turns with the body, the lamp does not.
     lamp_u, lamp_v = LIGHT[0] * cos(turn) + LIGHT[1] * sin(turn), LIGHT[1] * cos(turn) - LIGHT[0] * sin(turn)
-    facing = body[..., 4:5] * lamp_u + body[..., 5:6] * lamp_v
-    colour = body[..., :3] * (1 + 0.32 * np.minimum(facing, 0)) + 58 * np.maximum(facing, 0)
-    coverage = (0.5 - body[..., 3:4] * (radius * min(pose.width, pose.height))).clip(0, 1) * pose.opacity
-    box += coverage * (colour.clip(0, 254.5) - box)
+    facing = body[4] * lamp_u + body[5] * lamp_v
+    colour = body[:3] * (1 + 0.32 * facing.clamp(max=0)) + 58 * facing.clamp(min=0)
+    coverage = (0.5 - body[3] * (radius * min(pose.width, pose.height))).clamp(0, 1) * pose.opacity
+    box.lerp_(colour.clamp(0, 254.5), coverage)
 
 
-def _to_body(dx: ndarray, dy: ndarray, turn: float, pose: Pose) -> tuple[ndarray, ndarray]:
+def _across(centre: float, farthest: float, length: int, unit: float) -> tuple[slice, Tensor]:
+    """The pixels of one axis no farther than that from `centre`, and their distances from it in `unit`."""
+    first, end = (int(min(max(centre + side * farthest, 0), length)) for side in (-1, 1))
+    return slice(first, end), (torch.arange(first, end, dtype=torch.float32) - centre) / unit
+
+
+def _to_body(dx: Tensor, dy: Tensor, turn: float, pose: Pose) -> tuple[Tensor, Tensor]:
     """Offsets from the sprite's centre on the screen to points of its own plane, both in sprite radii."""
     u, v = dx * cos(turn) + dy * sin(turn), dy * cos(turn) - dx * sin(turn)
     if pose.wave:
-        u = u + pose.wave * np.sin(np.float32(pi * 1.5) * v - np.float32(pose.wave_phase % tau))
+        u = u + pose.wave * torch.sin(pi * 1.5 * v - pose.wave_phase % tau)
     return u, v
 
 
-def _look_up(sheet: ndarray, u: ndarray, v: ndarray) -> ndarray:
-    """The sheet at points of the body's plane; beyond its edge, the edge."""
-    texels = (SHEET_SIZE - 1) / (2 * SHEET_REACH)
-    return bilinear(sheet, (u + SHEET_REACH) * texels, (v + SHEET_REACH) * texels)
+def _look_up(sheet: Tensor, u: Tensor, v: Tensor) -> Tensor:
+    """The sheet, `c h w`, at points `h w` of the body's plane; beyond its edge, the edge."""
+    places = rearrange(torch.stack([u, v]) / SHEET_REACH, "two h w -> 1 h w two")
+    return F.grid_sample(sheet[None], places, padding_mode="border", align_corners=True)[0]
 
 
-def _crop(background: ndarray, shift_x: float, shift_y: float) -> ndarray:
+def _crop(background: Tensor, shift_x: float, shift_y: float) -> Tensor:
     """The frame's window on the background, moved from its middle by a fraction of pixels."""
     x, y = PAN_MARGIN + shift_x, PAN_MARGIN + shift_y
     column, row = int(x), int(y)
     window = background[row : row + HEIGHT + 1, column : column + WIDTH + 1]
-    window = window[:-1] + np.float32(y - row) * (window[1:] - window[:-1])
-    return window[:, :-1] + np.float32(x - column) * (window[:, 1:] - window[:, :-1])
+    window = torch.lerp(window[:-1], window[1:], y - row)
+    return torch.lerp(window[:, :-1], window[:, 1:], x - column)

@@ -19,6 +19,8 @@ from multiprocessing import get_context, parent_process
 from pathlib import Path
 from typing import NamedTuple
 
+import torch
+
 from data.synthetic.animation import write_clip
 from data.synthetic.motions import MOTIONS
 from runtime.errors import UserError
@@ -102,7 +104,7 @@ def _claim(root: Path, settings: dict[str, int]) -> None:
 
 def _write_clips(jobs: list[tuple[Path, str, int, int]]) -> None:
     workers = min(os.cpu_count() or 1, len(jobs))
-    pool = ProcessPoolExecutor(workers, mp_context=get_context("spawn"), initializer=_follow_parent)
+    pool = ProcessPoolExecutor(workers, mp_context=get_context("spawn"), initializer=_start_worker)
     futures = [pool.submit(write_clip, *job) for job in jobs]
     try:
         for done in track(as_completed(futures), len(jobs), "writing", "videos"):
@@ -111,8 +113,9 @@ def _write_clips(jobs: list[tuple[Path, str, int, int]]) -> None:
         pool.shutdown(cancel_futures=True)
 
 
-def _follow_parent() -> None:
-    """Leave interrupts to the parent, which finishes the clips in hand, and end with it if it is killed."""
+def _start_worker() -> None:
+    """Keep to one core, leave interrupts to the parent, which finishes the clips in hand, and end with it if killed."""
+    torch.set_num_threads(1)
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     threading.Thread(target=lambda: (parent_process().join(), os._exit(1)), daemon=True).start()
 

@@ -8,8 +8,10 @@ from dataclasses import dataclass
 from math import cos, pi, sin, tau
 
 import numpy as np
+import torch
 from numpy import ndarray
 from numpy.random import Generator
+from torch import Tensor
 
 HEIGHT, WIDTH = 240, 320
 HALF = HEIGHT / 2  # pixels in a half-frame, the unit of lengths on the screen
@@ -22,22 +24,28 @@ class Look:
     """What is seen, whatever it does.
 
     background: `h w c` in [0, 255], `PAN_MARGIN` larger than the frame on every side
-    sheet: `h w 6`: colour in [0, 255], distance to the outline in sprite radii (negative inside), surface slope x and y
+    sheet: `6 h w`: colour in [0, 255], distance to the outline in sprite radii (negative inside), surface slope x and y
     radius: of the sprite at rest, in half-frames
     angle: of the sprite at rest
     """
 
-    background: ndarray
-    sheet: ndarray
+    background: Tensor
+    sheet: Tensor
     radius: float
     angle: float
+
+    def reach(self, distance: float) -> float:
+        """How far from the sprite's centre anything is no farther than `distance` from its outline, in radii."""
+        axis = torch.linspace(-SHEET_REACH, SHEET_REACH, SHEET_SIZE)
+        from_centre = torch.hypot(axis[:, None], axis)
+        return from_centre[self.sheet[3] <= distance].max().item()
 
 
 def draw_look(rng: Generator) -> Look:
     """A random sprite on a random background, in colours that suit each other."""
     ground, body = _palette(rng)
-    background = _draw_background(rng, ground)
-    sheet = _draw_sheet(rng, body)
+    background = torch.from_numpy(_draw_background(rng, ground))
+    sheet = torch.from_numpy(_draw_sheet(rng, body))
     return Look(background, sheet, radius=rng.uniform(0.46, 0.54), angle=rng.uniform(-0.4, 0.4))
 
 
@@ -72,9 +80,9 @@ def _from_oklch(colours: list[tuple[float, float, float]]) -> ndarray:
 
 def _draw_background(rng: Generator, colours: ndarray) -> ndarray:
     """Soft clouds of two octaves, some with faint contour bands, blended from three colours: `h w c`."""
-    y, x = np.mgrid[: HEIGHT + 2 * PAN_MARGIN, : WIDTH + 2 * PAN_MARGIN].astype(np.float32) / HALF
+    y, x = (np.arange(size + 2 * PAN_MARGIN, dtype=np.float32) / np.float32(HALF) for size in (HEIGHT, WIDTH))
     clouds = 0.72 * _noise(rng, x * 1.3, y * 1.3) + 0.28 * _noise(rng, x * 3.4, y * 3.4)
-    bands = rng.choice((0.0, 0.09))
+    bands = float(rng.choice((0.0, 0.09)))
     level = (1.6 * (clouds - 0.5) + 0.5 + bands * np.sin(40 * clouds)).clip(0, 1) * 2
     lower = colours[0] + level.clip(0, 1)[..., None] * (colours[1] - colours[0])
     return lower + (level - 1).clip(0, 1)[..., None] * (colours[2] - colours[1])
@@ -94,28 +102,24 @@ def _draw_sheet(rng: Generator, colours: ndarray) -> ndarray:
     colour = colours[0] + paint * (colours[1] - colours[0])
     dome = ((distance + 0.42) / 0.42).clip(0, 1) ** 1.5  # flat in the middle, falling off towards the outline
     slope = gradient[::-1] / np.maximum(steepness, 0.4) * dome
-    return np.concatenate([colour, np.stack([distance, *slope], -1)], -1).astype(np.float32)
-
-
-def bilinear(image: ndarray, x: ndarray, y: ndarray) -> ndarray:
-    """`image`, `h w c`, at fractional pixel positions of any shape: that shape and `c`."""
-    height, width, channels = image.shape
-    x, y = x.clip(0, width - 1.001), y.clip(0, height - 1.001)
-    column, row = x.astype(np.int32), y.astype(np.int32)
-    right, down = (x - column)[..., None], (y - row)[..., None]
-    index, pixels = row * width + column, image.reshape(-1, channels)
-    upper, lower = pixels.take(index, 0), pixels.take(index + width, 0)
-    upper += right * (pixels.take(index + 1, 0) - upper)
-    lower += right * (pixels.take(index + width + 1, 0) - lower)
-    upper += down * (lower - upper)
-    return upper
+    return np.stack([*np.moveaxis(colour, -1, 0), distance, *slope]).astype(np.float32)
 
 
 def _noise(rng: Generator, x: ndarray, y: ndarray) -> ndarray:
-    """Value noise in [0, 1], one random value at each whole number, smooth between them; x and y are not negative."""
-    lattice = rng.random((int(y.max()) + 2, int(x.max()) + 2, 1), dtype=np.float32)
-    column, row = np.floor(x), np.floor(y)
-    return bilinear(lattice, column + smooth(x - column), row + smooth(y - row))[..., 0]
+    """Value noise in [0, 1] over the axes `x: w` and `y: h`, none negative: `h w`.
+
+    One random value at each pair of whole numbers, smooth between them.
+    """
+    lattice = rng.random((int(y.max()) + 2, int(x.max()) + 2), dtype=np.float32)
+    return _between(_between(lattice.T, x).T, y)
+
+
+def _between(values: ndarray, places: ndarray) -> ndarray:
+    """The rows of `values: n m` at fractional places, each going smoothly over into the next."""
+    start = np.floor(places)
+    row = start.astype(np.int32)
+    before, after = values.take(row, 0), values.take(row + 1, 0)
+    return before + smooth(places - start)[:, None] * (after - before)
 
 
 def smooth(x: ndarray) -> ndarray:
@@ -167,7 +171,7 @@ def _drop(rng: Generator, u: ndarray, v: ndarray) -> ndarray:
 
 def _moon(rng: Generator, u: ndarray, v: ndarray) -> ndarray:
     """A disc with another taken out of its side."""
-    side = rng.choice((-1, 1))
+    side = int(rng.choice((-1, 1)))
     disc, bite = np.hypot(u, v) - 1, 0.56 - np.hypot(u - side * 0.74, v + 0.1)
     return 0.5 * (disc + bite + np.sqrt((disc - bite) ** 2 + 0.012))
 
@@ -195,7 +199,7 @@ def _dots(rng: Generator, u: ndarray, v: ndarray) -> ndarray:
 
 
 def _marble(rng: Generator, u: ndarray, v: ndarray) -> ndarray:
-    return 3 * _noise(rng, 2.2 * (u + SHEET_REACH), 2.2 * (v + SHEET_REACH)) - 1.5
+    return 3 * _noise(rng, 2.2 * (u[0] + SHEET_REACH), 2.2 * (v[:, 0] + SHEET_REACH)) - 1.5
 
 
 def _pinwheel(rng: Generator, u: ndarray, v: ndarray) -> ndarray:

@@ -1,5 +1,6 @@
 import pytest
 import torch
+from torch.utils._python_dispatch import TorchDispatchMode
 from torchmetrics.functional.image import structural_similarity_index_measure
 
 from data.pixels import psnr, ssim
@@ -36,6 +37,25 @@ def test_ssim_stays_float32_under_autocast(pair):
         assert torch.equal(ssim(*pair), ssim(*pair).float())
         under_autocast = ssim(*pair)
     assert torch.equal(under_autocast, ssim(*pair))
+
+
+class Operations(TorchDispatchMode):
+    """Names of the operations that run inside the block."""
+
+    def __init__(self):
+        super().__init__()
+        self.names = set()
+
+    def __torch_dispatch__(self, operation, types, args=(), kwargs=None):
+        self.names.add(operation.__name__)
+        return operation(*args, **(kwargs or {}))
+
+
+def test_ssim_takes_no_convolution_which_a_gpu_would_round(pair):
+    with Operations() as seen:
+        ssim(*pair)
+    assert seen.names
+    assert not any("conv" in name for name in seen.names)
 
 
 def test_ssim_needs_room_for_its_window():

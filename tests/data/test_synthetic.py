@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 from av.video.frame import PictureType
 
-from data.synthetic.animation import FPS, motion_frames
+from data.synthetic.animation import FPS, motion_frames, write_clip
 from data.synthetic.dataset import Clip, main, plan_clips, write_dataset, write_lists
-from data.synthetic.looks import HEIGHT, WIDTH
+from data.synthetic.looks import HEIGHT, WIDTH, Look
 from data.synthetic.motions import MOTIONS
 from runtime.errors import UserError
 
@@ -35,6 +35,19 @@ def test_same_seeds_same_frames():
     np.testing.assert_array_equal(first, again)
     assert not np.array_equal(first[0], motion_frames("Orbit", 3, 2)[0])
     assert not np.array_equal(first[0], motion_frames("Orbit", 1, 3)[0])
+
+
+@pytest.mark.parametrize("name", ["Bounce", "Spin", "Ripple"])
+def test_nothing_of_the_sprite_is_cut_off_where_its_drawing_ends(name, monkeypatch):
+    drawn = motion_frames(name, 20, 21)
+    monkeypatch.setattr(Look, "reach", lambda look, distance: 3.0)
+    np.testing.assert_array_equal(drawn, motion_frames(name, 20, 21))
+
+
+def test_a_file_has_the_same_bytes_whoever_writes_it(dataset, tmp_path):
+    clip = Clip("Ripple", 3, 1)
+    write_clip(tmp_path / "again.avi", clip.name, *clip.seeds(SEED))
+    assert (tmp_path / "again.avi").read_bytes() == (dataset / "UCF-101" / clip.file).read_bytes()
 
 
 def test_files_are_the_frames_in_the_format_of_ucf101(dataset):
