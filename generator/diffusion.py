@@ -1,6 +1,8 @@
 """The diffusion process over twin latents: training losses, samplers, and the noise a sample starts from.
 
 Both latents share one time. All latents here are normalised; noise schedules and solvers are those of diffusers.
+Whatever precision the model computes in, latents, noise, schedules, guidance and losses are float32: the steps of a
+schedule, of noise and of a solver are finer than bfloat16 can tell apart.
 """
 
 from collections.abc import Callable, Sequence
@@ -15,7 +17,7 @@ from generator.config import DiffusionConfig
 from runtime.errors import UserError
 from runtime.random import generator as named_generator
 
-Model = Callable[[TwinLatents, Tensor, Tensor], TwinLatents]
+Model = Callable[[TwinLatents, Tensor, Tensor], TwinLatents]  # takes float32 latents, may return a coarser precision
 
 
 class CleanPrediction:
@@ -110,11 +112,11 @@ def diffusion_loss(
     time = objective.draw_time(batch, generator).to(device)
     dropped = torch.rand(batch, generator=generator, device=generator.device) < config.class_dropout
     label = label.masked_fill(dropped.to(device), null_label)
-    noise = [torch.randn(x.shape, generator=generator, device=generator.device).to(x) for x in latents]
+    noise = [torch.randn(x.shape, generator=generator, device=generator.device).to(device) for x in latents]
 
-    pairs = [objective.corrupt(clean, eps, time) for clean, eps in zip(latents, noise, strict=True)]
+    pairs = [objective.corrupt(*pair, time) for pair in zip(latents.to(torch.float32), noise, strict=True)]
     noisy, target = (TwinLatents(*latent) for latent in zip(*pairs, strict=True))
-    prediction = model(noisy, time, label)
+    prediction = model(noisy, time, label).to(torch.float32)
     structure, dynamics = ((p - x).square().mean() for p, x in zip(prediction, target, strict=True))
     loss = (structure + config.dynamics_weight * dynamics) / (1 + config.dynamics_weight)
     return loss, {"structure": structure.detach(), "dynamics": dynamics.detach()}
@@ -126,10 +128,10 @@ def guided(model: Model, noisy: TwinLatents, time: Tensor, label: Tensor, guidan
     It extrapolates x₀ and velocity alike. At guidance 1 this is `f(label)`, and only that is computed.
     """
     if guidance == 1:
-        return model(noisy, time, label)
+        return model(noisy, time, label).to(torch.float32)
     twice = TwinLatents(*(torch.cat([x, x]) for x in noisy))
     labels = torch.cat([torch.full_like(label, model.null_label), label])
-    predictions = model(twice, torch.cat([time, time]), labels)
+    predictions = model(twice, torch.cat([time, time]), labels).to(torch.float32)
     null, conditional = zip(*(p.chunk(2) for p in predictions), strict=True)
     return TwinLatents(*(n + guidance * (c - n) for n, c in zip(null, conditional, strict=True)))
 
@@ -151,7 +153,7 @@ def sample(
     """
     _check_steps(scheduler, steps)
     scheduler.set_timesteps(steps, device=label.device)
-    x, shapes = pack(list(noise), "b *")
+    x, shapes = pack(list(noise.to(torch.float32)), "b *")
     for time in scheduler.timesteps:
         prediction = guided(model, TwinLatents(*unpack(x, shapes, "b *")), time.expand(len(label)), label, guidance)
         # Schedulers keep state from one call to the next, so both latents go through as one vector.

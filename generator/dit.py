@@ -186,11 +186,12 @@ class DiT(ModelMixin, ConfigMixin):
         """Predict what the objective asks for (clean latents or velocity), in the normalised space.
 
         Args:
-            noisy: normalised latents with noise, structure `b d_S n_q h_S w_S`, dynamics `b d_D t (w_D + h_D)`.
+            noisy: normalised latents with noise, structure `b d_S n_q h_S w_S`, dynamics `b d_D t (w_D + h_D)`, in
+                float32 whatever the weights' precision, which the prediction has.
             time: `b`, noise level in the schedulers' unit, from 0 (clean) to `num_train_steps`, 1000 (noise).
             label: `b`, int64, a class or `null_label`.
         """
-        patches = self.layout.to_tokens(noisy)
+        patches = self.layout.to_tokens(noisy.to(self.structure_in.weight.dtype))
         structure = self.structure_in(patches.structure) + self.structure_position
         dynamics = self.dynamics_in(patches.dynamics) + self.dynamics_position
         x = torch.cat([structure, dynamics], dim=1)

@@ -191,7 +191,7 @@ def training_step(
         session.seed(micro_step)
         latents, label, chosen = next(batches)
         clips += chosen
-        clean = average.normalise(latents).to(config.engine.dtype)
+        clean = average.normalise(latents)
         numbers = generator(
             "diffusion", config.loop.seed, session.step, micro_step, distributed.rank(), device=engine.device
         )

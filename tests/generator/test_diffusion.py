@@ -158,6 +158,73 @@ def test_dit_learns_a_batch_and_samples_it(objective):
         assert (x - y).square().mean().sqrt() < 0.15
 
 
+class Coarse:
+    """A model that computes in bfloat16, and keeps what it was given."""
+
+    null_label = 0
+
+    def __init__(self, model):
+        self.model, self.given = model, []
+
+    def __call__(self, noisy, time, label):
+        self.given.append((noisy, time))
+        return self.model(noisy, time, label).to(torch.bfloat16)
+
+
+def noise_of(clean: torch.Tensor, noisy: torch.Tensor, time: torch.Tensor, objective: str) -> torch.Tensor:
+    """What the closed form finds in a noisy latent, in float64."""
+    axes = [1] * (clean.ndim - 1)
+    if objective == "x0":
+        a = torch.from_numpy(alpha_bar())[time].view(-1, *axes)
+        return (noisy.double() - a.sqrt() * clean) / (1 - a).sqrt()
+    t = (time.double() / 1000).view(-1, *axes)
+    return (noisy.double() - (1 - t) * clean) / t
+
+
+@pytest.mark.parametrize("objective", OBJECTIVES)
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_corruption_and_loss_are_float32_whatever_the_model_and_the_cache_are(objective, dtype):
+    """In bfloat16 the noise of the ten lowest steps of x0 would be exactly zero."""
+    clean, label = TwinLatents(*(torch.randn(500, *shape) for shape in SHAPES)).to(dtype), torch.zeros(500).long()
+    model, process = Coarse(GaussianOracle(objective)), make_objective(DiffusionConfig(objective))
+    loss, parts = diffusion_loss(model, process, clean, label, NULL, generator("test", 5))
+    assert {loss.dtype, *(part.dtype for part in parts.values())} == {torch.float32}
+    ((noisy, time),) = model.given
+    low = time < 20
+    assert low.sum() > (5 if objective == "x0" else 0)
+    for x, given in zip(clean, noisy, strict=True):
+        assert given.dtype == torch.float32
+        noise = noise_of(x[low].double(), given[low], time[low], objective)
+        assert (noise.std() - 1).abs() < 0.1 if low.any() else True
+
+
+@pytest.mark.parametrize("objective", OBJECTIVES)
+def test_guidance_and_solver_are_float32_around_a_bfloat16_model(objective):
+    """Only the model's own answers are rounded: 50 steps stay within its last bit, and no two latents coincide."""
+    scheduler, label = make_scheduler(DiffusionConfig(objective)), torch.zeros(8).long()
+    noise = TwinLatents(*(torch.randn(8, *shape) for shape in SHAPES))
+    coarse = Coarse(GaussianOracle(objective))
+    rounded = sample(coarse, scheduler, label, noise.to(torch.bfloat16), 50, guidance=2.0)
+    exact = sample(GaussianOracle(objective), scheduler, label, noise.to(torch.bfloat16).to(torch.float32), 50, 2.0)
+    assert {x.dtype for noisy, _ in coarse.given for x in noisy} == {torch.float32}
+    for x, y in zip(rounded, exact, strict=True):
+        assert x.dtype == torch.float32
+        print((x - y).square().mean().sqrt() / y.std())
+        assert (x - y).square().mean().sqrt() < 2**-8 * y.std()
+
+
+@pytest.mark.parametrize("objective", OBJECTIVES)
+def test_bfloat16_weights_take_float32_latents(objective):
+    dit = DiT(*SHAPES, 4, (4, 1, 1), (1, 6), width=16, depth=1, num_heads=2, class_width=8).bfloat16()
+    clean, label = TwinLatents(*(torch.randn(4, *shape) for shape in SHAPES)), torch.arange(4)
+    process = make_objective(DiffusionConfig(objective))
+    loss, _ = diffusion_loss(dit, process, clean, label, dit.null_label, generator("test", 6))
+    loss.backward()
+    assert dit.structure_head.out.weight.grad.dtype == torch.bfloat16
+    assert dit.structure_head.out.weight.grad.isfinite().all()
+    assert dit.structure_head.out.weight.grad.any()
+
+
 def test_noise_of_a_sample_does_not_depend_on_its_batch():
     together = initial_noise(5, [3, 8, 13], *SHAPES)
     for i, index in enumerate([3, 8, 13]):
