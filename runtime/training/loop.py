@@ -78,7 +78,7 @@ def run_or_plan(
     train: Callable[[Config], None],
     plan: Callable[[Config], str],
 ) -> None:
-    """What a training script does: read its configuration, then train, or print the plan for `--dry-run`."""
+    """What a training script does: read its configuration, then train, or print the plan for `--dry_run`."""
     config, only_plan = parse(config_class, argv, description)
     if not only_plan:
         with distributed.processes():
@@ -93,7 +93,7 @@ def checkpoint_bytes(parameters: int, config: EngineConfig) -> int:
 
 
 def describe_plan(name: str, parameters: int, config: EngineConfig, loop: LoopConfig) -> str:
-    """What a run will need, for `--dry-run`: counted from the parameters, activations aside."""
+    """What a run will need, for `--dry_run`: counted from the parameters, activations aside."""
     divided = distributed.world_size() if config.zero_stage else 1
     weights_and_gradients = parameters * (4 if config.precision == "bf16" else 8)
     states = parameters * (12 if config.precision == "bf16" else 8) / divided
