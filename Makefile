@@ -15,7 +15,7 @@ RUN     ?= $(SCALE)
 LATENTS := $(or $(CACHE),runs/$(RUN)/latents)
 STAGE1  := $(or $(CONFIG),configs/stage1/$(SCALE).yaml)
 STAGE2  := $(or $(CONFIG),configs/stage2/$(SCALE).yaml)
-DRY_RUN := $(findstring --dry-run,$(ARGS))
+DRY_RUN := $(filter --dry_run --dry-run,$(ARGS))
 VENV    := .venv/bin
 SETUP   := .venv/.complete
 # One process needs no launcher.
@@ -32,7 +32,7 @@ help: ## this list
 	@echo 'RUN=name     run, in runs/<name> (default: demo, or base with DATA or CACHE)'
 	@echo 'GPUS=n       processes (default 1)'
 	@echo 'CACHE=dir    latents for stage 2 (default: runs/<RUN>/latents)'
-	@echo 'ARGS="..."   more arguments, such as "--optimizer.lr 2e-4" or "--dry-run"'
+	@echo 'ARGS="..."   more arguments, such as "--optimizer.lr 2e-4" or "--dry_run"'
 
 setup: $(SETUP) ## make .venv and install the project into it
 

@@ -1,6 +1,6 @@
 """How fast a VidTwin runs and trains on this machine, and how near that is to what the machine could do.
 
-`python -m autoencoder.bench configs/stage1/base.yaml --batch-size 1 --output bench.json [--engine.precision fp32 ...]`
+`python -m autoencoder.bench configs/stage1/base.yaml --batch_size 1 --output bench.json [--engine.precision fp32 ...]`
 
 Every row is measured in a process of its own, so that its peak memory is its own: the median of a few repeats after a
 warm-up. FLOPs are counted on meta tensors; the matrix rate is measured in the same process. Where the configuration
@@ -8,7 +8,6 @@ compiles (`--engine.compile`), all rows are compiled: `encode` and `decode` as `
 The project's own scripts that use a trained model (cache, sample, reconstruct, eval) run it as it is, not compiled.
 """
 
-import argparse
 import multiprocessing
 import statistics
 import sys
@@ -35,6 +34,7 @@ from runtime.errors import UserError
 from runtime.files import write_json
 from runtime.flops import count_flops, matmul_rate, timed
 from runtime.memory import peak_memory
+from runtime.options import OptionParser
 from runtime.progress import track
 from runtime.random import generator
 from runtime.script import quiet_libraries, script
@@ -223,19 +223,19 @@ def print_table(rows: list[Measurement], title: str) -> None:
 
 @script
 def main(argv: list[str]) -> None:
-    parser = argparse.ArgumentParser(
+    parser = OptionParser(
         description="Measure encoding, decoding and training of a VidTwin on this machine.",
         epilog="Any setting of the configuration can be overridden, such as --engine.precision fp32.",
     )
     parser.add_argument("config", type=Path, help="YAML file of stage one")
-    parser.add_argument("--batch-size", type=int, default=1, help="clips in a forward pass (default 1)")
+    parser.add_argument("--batch_size", type=int, default=1, help="clips in a forward pass (default 1)")
     parser.add_argument("--repeats", type=int, default=3, help="after two to warm up (default 3)")
     parser.add_argument("--rows", nargs="+", choices=ROWS, metavar="ROW", help=f"some of: {', '.join(ROWS)}")
     parser.add_argument("--output", type=Path, help="JSON file to write")
     args, overrides = parser.parse_known_args(argv)
     if args.batch_size < 1 or args.repeats < 1:
-        raise UserError("--batch-size and --repeats must be positive")
-    config = load(Stage1Config, args.config, overrides)
+        raise UserError("--batch_size and --repeats must be positive")
+    config = load(Stage1Config, args.config, overrides, parser.options)
     chosen = list(args.rows or ROWS)
     if NEEDS_VGG in chosen and not vgg_path().is_file():
         chosen.remove(NEEDS_VGG)

@@ -2,10 +2,9 @@
 
 `python autoencoder/reconstruct.py --weights runs/demo/weights/ema VIDEO` writes original, reconstruction, structure
 only and dynamics only side by side; a folder in place of VIDEO does so for every video in it, and where it stopped
-the same command goes on; `--structure-from A --dynamics-from B` is the cross-reenactment of a pair.
+the same command goes on; `--structure_from A --dynamics_from B` is the cross-reenactment of a pair.
 """
 
-import argparse
 import json
 import sys
 from collections import Counter
@@ -26,6 +25,7 @@ from data.video.frames import BadVideo, VideoInfo, fit, has_audio, probe, stream
 from runtime import distributed
 from runtime.errors import UserError
 from runtime.files import write_json
+from runtime.options import OptionParser
 from runtime.progress import track
 from runtime.script import script
 from runtime.weights import load_model, weights_hash
@@ -139,13 +139,11 @@ def describe(path: Path) -> VideoInfo:
 
 @script
 def main(argv: list[str]) -> None:
-    parser = argparse.ArgumentParser(
-        description="Reconstruct videos, or join the structure of one with the dynamics of another."
-    )
+    parser = OptionParser(description="Reconstruct videos, or join the structure of one with the dynamics of another.")
     parser.add_argument("video", nargs="?", type=Path, help="a video, or a folder of them")
     parser.add_argument("--weights", required=True, help="an autoencoder's folder, such as runs/demo/weights/ema")
-    parser.add_argument("--structure-from", type=Path, metavar="A")
-    parser.add_argument("--dynamics-from", type=Path, metavar="B")
+    parser.add_argument("--structure_from", type=Path, metavar="A")
+    parser.add_argument("--dynamics_from", type=Path, metavar="B")
     parser.add_argument(
         "--out",
         type=Path,
@@ -155,7 +153,7 @@ def main(argv: list[str]) -> None:
     args = parser.parse_args(argv)
     donors = args.structure_from, args.dynamics_from
     if bool(args.video) == any(donors) or any(donors) != all(donors):
-        raise UserError("give either one VIDEO or folder, or both --structure-from A and --dynamics-from B")
+        raise UserError("give either one VIDEO or folder, or both --structure_from A and --dynamics_from B")
     model = load_model(VidTwin, args.weights).to(distributed.device())
     if args.video and args.video.is_dir():
         write_all_panels(model, args.video, args.out or Path(f"{args.video.resolve().name}-vidtwin"))

@@ -4,7 +4,6 @@
 a diffusers folder to a released `.ckpt` or `.safetensors`.
 """
 
-import argparse
 import math
 import pickle
 import re
@@ -19,6 +18,7 @@ from autoencoder.config import VidTwinConfig
 from autoencoder.model import VidTwin
 from runtime.errors import UserError
 from runtime.files import save_tensors
+from runtime.options import OptionParser
 from runtime.script import script
 from runtime.weights import load_model, save_model
 
@@ -235,13 +235,13 @@ def export_release(folder: Path, checkpoint: Path) -> VidTwin:
 
 @script
 def main(argv: list[str]) -> None:
-    parser = argparse.ArgumentParser(
+    parser = OptionParser(
         description="Convert a released VidTwin checkpoint to a diffusers folder, or a diffusers folder to one."
     )
     parser.add_argument("source", type=Path, help="released .ckpt or .safetensors, or a folder with config.json")
     parser.add_argument("target", type=Path, help="folder to write, or .ckpt or .safetensors where SOURCE is a folder")
     parser.add_argument(
-        "--num-heads", type=int, default=12, help="attention heads of a released checkpoint (default 12, as released)"
+        "--num_heads", type=int, default=12, help="attention heads of a released checkpoint (default 12, as released)"
     )
     args = parser.parse_args(argv)
     if args.source.is_dir():

@@ -30,6 +30,7 @@ from data.video.backends import Backend, available
 from data.video.frames import read_frames
 from runtime.errors import UserError
 from runtime.files import write_json
+from runtime.options import OptionParser
 from runtime.script import script
 
 
@@ -110,15 +111,15 @@ def table(rows: list[Row]) -> Table:
     return drawn
 
 
-def parser() -> argparse.ArgumentParser:
-    made = argparse.ArgumentParser(prog="data.bench", description="Clips a second of the loading path, or of latents.")
+def parser() -> OptionParser:
+    made = OptionParser(prog="data.bench", description="Clips a second of the loading path, or of latents.")
     made.add_argument("root", type=Path, nargs="?", metavar="DIR", help="UCF-101, or any folder of videos")
     made.add_argument("--backends", nargs="+", choices=available(), default=available())
     made.add_argument("--threads", nargs="+", type=int, default=[1], metavar="N", help="that decode one video")
     made.add_argument("--workers", nargs="+", type=int, default=[0, 1, 2], metavar="N")
     made.add_argument("--prefetch", nargs="+", type=int, default=[PREFETCH], metavar="N")
     made.add_argument("--clips", type=int, default=160, metavar="N", help="in each of three rounds")
-    made.add_argument("--batch-size", type=int, default=8, metavar="N")
+    made.add_argument("--batch_size", type=int, default=8, metavar="N")
     made.add_argument("--frames", type=int, default=16, metavar="N")
     made.add_argument("--fps", type=float, default=8.0)
     made.add_argument("--size", type=int, nargs=2, default=(224, 224), metavar=("H", "W"))

@@ -5,7 +5,6 @@
 compares the videos below DIR with the lists, and the lists with what they officially hold.
 """
 
-import argparse
 import re
 import sys
 from collections.abc import Iterable
@@ -19,6 +18,7 @@ from data.folder import find_videos
 from data.survey import survey
 from data.video.probe import BadVideo
 from runtime.errors import UserError
+from runtime.options import OptionParser
 from runtime.script import script
 
 VIDEOS = "UCF-101"
@@ -152,7 +152,7 @@ def _table(findings: Findings) -> Table:
 
 @script
 def main(argv: list[str]) -> None:
-    parser = argparse.ArgumentParser(prog="data.ucf101", description="Check a copy of UCF-101 against its lists.")
+    parser = OptionParser(prog="data.ucf101", description="Check a copy of UCF-101 against its lists.")
     parser.add_argument("command", choices=["check"])
     parser.add_argument("root", type=Path, metavar="DIR", help=f"the folder with {VIDEOS}/ and {LISTS}/")
     parser.add_argument("--cache", type=Path, metavar="FILE", help="keep what was found in each video there")

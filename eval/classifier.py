@@ -4,7 +4,6 @@
 Its features give a Fréchet distance of their own, which is no FVD and is never called so.
 """
 
-import argparse
 import copy
 import hashlib
 import json
@@ -27,6 +26,7 @@ from eval.measures.frechet import FeatureStatistics, frechet_distance
 from runtime import distributed
 from runtime.errors import UserError
 from runtime.files import save_tensors, write_json
+from runtime.options import OptionParser
 from runtime.progress import Progress
 from runtime.random import generator, seed_of
 from runtime.script import script
@@ -219,7 +219,7 @@ def fingerprint(clips: ClipDataset) -> str:
 
 @script
 def main(argv: list[str]) -> None:
-    parser = argparse.ArgumentParser(description="Train the motion classifier of a data set.")
+    parser = OptionParser(description="Train the motion classifier of a data set.")
     parser.add_argument("data", help="a folder with UCF-101/ and ucfTrainTestlist/")
     parser.add_argument("--out", type=Path, required=True, help="where the classifier is kept")
     parser.add_argument("--frames", type=int, default=16)

@@ -6,7 +6,6 @@ Nothing is trained or even allocated: FLOPs are counted on meta tensors, memory 
 there is one, it is measured). A multiply-add counts as two FLOPs.
 """
 
-import argparse
 import sys
 from collections.abc import Sequence
 from dataclasses import asdict
@@ -23,6 +22,7 @@ from generator.train import Stage2Config
 from runtime.config import load
 from runtime.errors import UserError
 from runtime.files import write_json
+from runtime.options import OptionParser
 from runtime.script import script
 from runtime.weights import load_model
 
@@ -140,16 +140,16 @@ def on_latents(config: Stage2Config, encoder: Path | None, classes: int) -> tupl
 
 @script
 def main(argv: list[str]) -> None:
-    parser = argparse.ArgumentParser(description="Parameters, FLOPs and memory of the models that configurations name.")
+    parser = OptionParser(description="Parameters, FLOPs and memory of the models that configurations name.")
     parser.add_argument("configs", nargs="+", type=Path, metavar="CONFIG", help="YAML files of stage one or stage two")
     parser.add_argument("--autoencoder", type=Path, help="stage-one YAML whose latents the generators are measured on")
     parser.add_argument("--classes", type=int, default=UCF101_CLASSES, help="of a generator without a cache")
-    parser.add_argument("--batch-size", type=int, default=1, help="clips in everything that is counted")
+    parser.add_argument("--batch_size", type=int, default=1, help="clips in everything that is counted")
     parser.add_argument("--output", type=Path, help="JSON file to write")
     parser.add_argument("--plot", type=Path, help="picture to write")
     args = parser.parse_args(argv)
     if args.batch_size < 1 or args.classes < 1:
-        raise UserError("--batch-size and --classes must be positive")
+        raise UserError("--batch_size and --classes must be positive")
     rows = costs_of(args.configs, args.autoencoder, args.classes, args.batch_size)
     print_table(rows)
     for path in filter(None, (args.output, args.plot)):

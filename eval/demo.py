@@ -4,7 +4,6 @@ Every step is a process of its own, measured from outside. A step that is done i
 interrupted continues where it stopped.
 """
 
-import argparse
 import json
 import subprocess
 import sys
@@ -17,6 +16,7 @@ import psutil
 
 from runtime.errors import UserError
 from runtime.files import write_json
+from runtime.options import OptionParser
 from runtime.progress import clock
 from runtime.script import script
 
@@ -37,7 +37,7 @@ class Step:
 
 def steps(run: Path, data: Path, samples: int, videos_per_class: int, train_steps: int | None) -> list[Step]:
     quick = ("--loop.steps", str(train_steps)) if train_steps else ()
-    quick_report = ("--classifier-steps", str(train_steps)) if train_steps else ()
+    quick_report = ("--classifier_steps", str(train_steps)) if train_steps else ()
     stage1 = ("autoencoder.train", "--config", str(CONFIGS / "stage1/demo.yaml"), "--run", str(run))
     stage2 = ("generator.train", "--config", str(CONFIGS / "stage2/demo.yaml"), "--run", str(run / "generator"))
     latents = ("--cache", str(run / "latents/train"), "--autoencoder", str(run / "weights/ema"))
@@ -46,12 +46,12 @@ def steps(run: Path, data: Path, samples: int, videos_per_class: int, train_step
         Step(
             "data",
             "render the built-in data set",
-            ("data.synthetic", str(data), "--videos-per-class", str(videos_per_class)),
+            ("data.synthetic", str(data), "--videos_per_class", str(videos_per_class)),
         ),
         Step("stage1", "train VidTwin", (*stage1, "--data.root", str(data), *quick)),
         Step("cache", "encode the data set", ("autoencoder.cache", "--run", str(run), "--clips_per_video", "8")),
         Step("stage2", "train the DiT", (*stage2, *latents, *quick)),
-        Step("sample", "generate videos", (*sample, "--batch-size", "50", "--out", str(run / "samples"))),
+        Step("sample", "generate videos", (*sample, "--batch_size", "50", "--out", str(run / "samples"))),
         Step("evaluate", "measure", ("eval.report", "--run", str(run), "--data", str(data), *quick_report)),
     ]
 
@@ -124,11 +124,11 @@ def print_summary(run: Path, summary: dict) -> None:
 
 @script
 def main(argv: list[str]) -> None:
-    parser = argparse.ArgumentParser(description="The whole line on the built-in data set.")
+    parser = OptionParser(description="The whole line on the built-in data set.")
     parser.add_argument("--run", type=Path, default=Path("runs/demo"))
     parser.add_argument("--data", type=Path, default=Path("datasets/builtin"))
     parser.add_argument("--samples", type=int, default=SAMPLES, help="videos to generate")
-    parser.add_argument("--videos-per-class", type=int, default=VIDEOS_PER_CLASS)
+    parser.add_argument("--videos_per_class", type=int, default=VIDEOS_PER_CLASS)
     parser.add_argument("--steps", type=int, help="training steps of everything (default: the configurations')")
     args = parser.parse_args(argv)
     args.run.mkdir(parents=True, exist_ok=True)

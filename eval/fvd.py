@@ -22,6 +22,7 @@ from eval.measures.sources import Source, Window, is_ucf101, open_source
 from runtime import distributed
 from runtime.errors import UserError
 from runtime.files import write_json
+from runtime.options import OptionParser
 from runtime.progress import Progress
 from runtime.script import script
 
@@ -163,15 +164,15 @@ def warn(message: str) -> None:
 
 
 def parse(argv: list[str]) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description="Fréchet video distance of two sets of videos.")
+    parser = OptionParser(description="Fréchet video distance of two sets of videos.")
     parser.add_argument("real", type=Path, metavar="REAL", help="folder of videos, array file, or UCF-101's folder")
     parser.add_argument("generated", type=Path, metavar="GENERATED", help="folder of videos or array file")
     parser.add_argument("--features", type=Path, help=f"i3d_torchscript.pt (default: the environment's {SETTING})")
     parser.add_argument("--protocol", choices=PROTOCOLS, default="custom", help="custom takes all of both")
     parser.add_argument("--output", type=Path, help="JSON file to write")
-    parser.add_argument("--batch-size", type=int, default=8)
+    parser.add_argument("--batch_size", type=int, default=8)
     parser.add_argument("--frames", type=int, default=16)
-    parser.add_argument("--frame-stride", type=int, default=1, help="of both sides alike (default: consecutive frames)")
+    parser.add_argument("--frame_stride", type=int, default=1, help="of both sides alike (default: consecutive frames)")
     parser.add_argument("--fps", type=float, help="take the frames of video files at this rate instead")
     parser.add_argument("--size", type=int, nargs=2, metavar=("H", "W"), help="what video files are cut to")
     parser.add_argument(
@@ -182,11 +183,11 @@ def parse(argv: list[str]) -> argparse.Namespace:
     args = parser.parse_args(argv)
     for name in ("batch_size", "frames", "frame_stride", "fps"):
         if (value := getattr(args, name)) is not None and value <= 0:
-            raise UserError(f"--{name.replace('_', '-')} must be positive, not {value:g}")
+            raise UserError(f"--{name} must be positive, not {value:g}")
     if args.size and min(args.size) < 1:
         raise UserError("--size must be positive")
     if args.fps and args.frame_stride != 1:
-        raise UserError("give either --fps or --frame-stride")
+        raise UserError("give either --fps or --frame_stride")
     return args
 
 

@@ -3,7 +3,6 @@
 `python eval/reconstruction.py --weights runs/demo/weights/ema DATA --output reconstruction.json`
 """
 
-import argparse
 import sys
 from collections import defaultdict
 from pathlib import Path
@@ -25,6 +24,7 @@ from eval.measures.means import RunningMeans, open_lpips
 from runtime import distributed
 from runtime.errors import UserError
 from runtime.files import write_json
+from runtime.options import OptionParser
 from runtime.precision import full_precision
 from runtime.progress import Progress
 from runtime.script import script
@@ -114,20 +114,20 @@ def print_table(figures: Figures) -> None:
 
 @script
 def main(argv: list[str]) -> None:
-    parser = argparse.ArgumentParser(description="PSNR, SSIM and LPIPS of an autoencoder's reconstructions.")
+    parser = OptionParser(description="PSNR, SSIM and LPIPS of an autoencoder's reconstructions.")
     parser.add_argument("data", help="a folder with UCF-101/ and ucfTrainTestlist/, or any folder of videos")
     parser.add_argument("--weights", required=True, help="an autoencoder's folder, such as runs/demo/weights/ema")
     parser.add_argument("--split", choices=("train", "test"), default="test")
     parser.add_argument("--fold", type=int, choices=(1, 2, 3), default=1)
     parser.add_argument("--fps", type=float, default=DataConfig().fps, help="rate at which frames are taken")
-    parser.add_argument("--batch-size", type=int, default=8)
-    parser.add_argument("--max-videos", type=int, help="at most so many, spread evenly (default: all)")
-    parser.add_argument("--no-lpips", action="store_true", help="leave LPIPS out")
+    parser.add_argument("--batch_size", type=int, default=8)
+    parser.add_argument("--max_videos", type=int, help="at most so many, spread evenly (default: all)")
+    parser.add_argument("--no_lpips", action="store_true", help="leave LPIPS out")
     parser.add_argument("--classifier", type=Path, help="folder of eval.classifier: adds the accuracy of what it sees")
     parser.add_argument("--output", type=Path, help="JSON file to write")
     args = parser.parse_args(argv)
     if args.batch_size < 1 or (args.max_videos is not None and args.max_videos < 1) or args.fps <= 0:
-        raise UserError("--batch-size, --max-videos and --fps must be positive")
+        raise UserError("--batch_size, --max_videos and --fps must be positive")
     device = distributed.device()
     model = load_model(VidTwin, args.weights).to(device)
     index = open_index(args.data, args.split, args.fold, cache=args.output and args.output.parent)

@@ -3,7 +3,6 @@
 `python -m eval.report --run runs/demo --data datasets/builtin` writes `runs/demo/evaluation/`.
 """
 
-import argparse
 import sys
 from pathlib import Path
 
@@ -22,6 +21,7 @@ from eval.pictures import draw_pictures
 from eval.reconstruction import evaluate_reconstruction
 from generator.sample import SAMPLES
 from runtime.files import write_json
+from runtime.options import OptionParser
 from runtime.precision import full_precision
 from runtime.script import script
 from runtime.weights import load_model
@@ -63,10 +63,10 @@ def all_videos(clips: ClipDataset) -> Tensor:
 
 @script
 def main(argv: list[str]) -> None:
-    parser = argparse.ArgumentParser(description="Figures and pictures of a run on the built-in data set.")
+    parser = OptionParser(description="Figures and pictures of a run on the built-in data set.")
     parser.add_argument("--run", type=Path, required=True)
     parser.add_argument("--data", type=Path, required=True)
-    parser.add_argument("--classifier-steps", type=int, default=TrainingConfig().steps)
+    parser.add_argument("--classifier_steps", type=int, default=TrainingConfig().steps)
     args = parser.parse_args(argv)
     report(args.run, args.data, args.classifier_steps)
 

@@ -3,7 +3,6 @@
 `python generator/sample.py --weights runs/NAME/weights/ema --classes Archery,Surfing --num 16 --out DIR`
 """
 
-import argparse
 import shutil
 import sys
 from pathlib import Path
@@ -18,6 +17,7 @@ from generator.pipeline import TwinLatentPipeline, load_pipeline
 from runtime import distributed
 from runtime.errors import UserError
 from runtime.files import save_tensors, write_json
+from runtime.options import OptionParser
 from runtime.progress import Progress
 from runtime.random import seed_of
 from runtime.script import script
@@ -119,19 +119,19 @@ def write_samples(weights: str, classes: str, num: int, seed: int, out: Path, **
 
 @script
 def main(argv: list[str]) -> None:
-    parser = argparse.ArgumentParser(description="Generate videos of given classes.")
+    parser = OptionParser(description="Generate videos of given classes.")
     parser.add_argument("--weights", required=True, help="a generator's pipeline folder, such as runs/demo/weights/ema")
     parser.add_argument("--classes", default="", help="comma-separated names; all when left out")
     parser.add_argument("--num", type=int, default=16, help="how many videos in total; sample i is of class i mod k")
     parser.add_argument("--steps", type=int, help="solver steps (default: the training configuration's)")
     parser.add_argument("--guidance", type=float, help="classifier-free guidance scale (default: the configuration's)")
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--batch-size", type=int, default=16, help="videos in one pass; equal batches give equal bits")
+    parser.add_argument("--batch_size", type=int, default=16, help="videos in one pass; equal batches give equal bits")
     parser.add_argument("--fps", type=float, help="of the mp4 files (default: the rate the autoencoder was trained at)")
     parser.add_argument("--out", type=Path, required=True)
     args = parser.parse_args(argv)
     if args.num < 1 or args.batch_size < 1:
-        raise UserError("--num and --batch-size must be at least 1")
+        raise UserError("--num and --batch_size must be at least 1")
     with distributed.processes():
         write_samples(**vars(args))
     if distributed.is_main():

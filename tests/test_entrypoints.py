@@ -1,6 +1,8 @@
-"""Every script starts by path from another folder and answers a mistake with one line and code 2."""
+"""Every script starts by path from another folder, reads options alike, answers a mistake with one line and code 2."""
 
+import importlib
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -28,6 +30,7 @@ SCRIPTS = (
     "data/latents",
     "data/shards",
 )
+OPTION = re.compile(r"--[a-z][a-z0-9_.]*[a-z0-9]")
 
 
 def run(arguments, folder):
@@ -41,6 +44,53 @@ def test_scripts_run_by_path_from_anywhere(script, tmp_path):
     done = run([str(ROOT / script), "--help"], tmp_path)
     assert done.returncode == 0, done.stderr
     assert "usage" in done.stdout.lower()
+
+
+@pytest.fixture
+def answer(capsys):
+    """What a script says, called in this process, and its exit code."""
+
+    def call(script, *arguments):
+        main = importlib.import_module(
+            script.removesuffix(".py").replace("/", ".") + ("" if "." in script else ".__main__")
+        )
+        try:
+            code = main.main(list(arguments))
+        except SystemExit as done:  # --help
+            code = done.code
+        return code, capsys.readouterr()
+
+    return call
+
+
+@pytest.mark.parametrize("script", SCRIPTS)
+def test_options_are_documented_with_underscores_and_taken_with_hyphens(script, answer):
+    code, said = answer(script, "--help")
+    assert code == 0
+    assert not re.search(r"--[a-z_.]+-[a-z]", said.out)
+    for option in sorted(set(OPTION.findall(said.out)) - {"--help"})[:12]:
+        written, hyphened = (answer(script, name) for name in (option, f"--{option[2:].replace('_', '-')}"))
+        assert hyphened == written
+        assert "did you mean" not in written[1].err
+
+
+@pytest.mark.parametrize("script", SCRIPTS)
+def test_a_wrong_option_is_answered_with_the_nearest_right_one(script, answer):
+    options = OPTION.findall(answer(script, "--help")[1].out)
+    option = next((name for name in options if name not in ("--help", "--config")), "--help")
+    code, said = answer(script, f"{option}s", "1")
+    assert code == 2
+    assert re.search(rf"; did you mean (.* or )?{option}\b.*\?$", said.err.strip()), said.err
+    assert said.err.startswith("error: ")
+    assert said.err.count("\n") == 1
+
+
+def test_the_bench_knows_its_own_options_and_those_of_the_configuration(answer):
+    config = str(ROOT / "configs/stage1/demo.yaml")
+    assert "did you mean --repeats?" in answer("autoencoder/bench.py", config, "--repeat", "1")[1].err
+    assert "did you mean --engine.precision?" in answer("autoencoder/bench.py", config, "--precision", "fp32")[1].err
+    said = answer("autoencoder/bench.py", config, "--batch-size", "0", "--loop.batch-size", "8")[1].err
+    assert said == "error: --batch_size and --repeats must be positive\n"
 
 
 def test_a_script_runs_as_a_module_and_names_a_mistake(launch):

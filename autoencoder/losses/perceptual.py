@@ -107,5 +107,5 @@ def require_vgg() -> None:
     if not vgg_path().is_file():
         raise UserError(
             f"LPIPS needs {VGG_FILE} (https://download.pytorch.org/models/{VGG_FILE}) at {vgg_path()}; "
-            "or do without it: --loss.perceptual 0 in training, --no-lpips in evaluation"
+            "or do without it: --loss.perceptual 0 in training, --no_lpips in evaluation"
         )

@@ -1,6 +1,5 @@
 """A cache for the eye: some of its clips, decoded, beside the videos that they were encoded from."""
 
-import argparse
 from pathlib import Path
 
 import torch
@@ -17,6 +16,7 @@ from data.video.frames import to_uint8, write_video
 from runtime import distributed
 from runtime.config import load
 from runtime.errors import UserError
+from runtime.options import OptionParser
 from runtime.weights import load_model, weights_hash
 
 COLUMNS = 4
@@ -24,7 +24,7 @@ DECODED_AT_ONCE = 4
 
 
 def show(argv: list[str]) -> None:
-    parser = argparse.ArgumentParser(prog="autoencoder.cache show", description="Decode some clips of a cache.")
+    parser = OptionParser(prog="autoencoder.cache show", description="Decode some clips of a cache.")
     parser.add_argument("folder", type=Path, metavar="DIR", help="a cache, such as runs/demo/latents/train")
     parser.add_argument("--weights", type=Path, required=True, help="the autoencoder that wrote it")
     parser.add_argument("--num", type=int, default=16, metavar="N", help="clips, spread evenly over the cache")

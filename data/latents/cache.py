@@ -4,7 +4,6 @@ python -m data.latents info DIR        what a cache holds
 python -m data.latents verify DIR      find damaged shards; the next caching run writes these again
 """
 
-import argparse
 import json
 import sys
 from collections.abc import Iterable, Sequence
@@ -24,6 +23,7 @@ from data.latents.shard import Layout
 from data.latents.twins import TwinLatents
 from runtime.errors import UserError
 from runtime.files import sha256
+from runtime.options import OptionParser
 from runtime.script import script
 
 __all__ = ["LatentCache", "TwinLatents"]
@@ -233,7 +233,7 @@ def describe_rounding(manifest: dict) -> list[str]:
 
 @script
 def main(argv: list[str]) -> None:
-    parser = argparse.ArgumentParser(prog="data.latents", description="Look at a cache of latents, or check it.")
+    parser = OptionParser(prog="data.latents", description="Look at a cache of latents, or check it.")
     parser.add_argument("command", choices=["info", "verify"])
     parser.add_argument("folder", type=Path, metavar="DIR", help="such as runs/demo/latents/train")
     args = parser.parse_args(argv)

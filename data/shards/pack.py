@@ -23,6 +23,7 @@ from data.video.inspector import to_json
 from runtime.errors import UserError
 from runtime.files import write_text
 from runtime.lock import lock
+from runtime.options import OptionParser
 from runtime.progress import track
 from runtime.random import generator
 from runtime.script import script
@@ -93,12 +94,12 @@ def read(video: Path) -> bytes:
 
 @script
 def main(argv: list[str]) -> None:
-    parser = argparse.ArgumentParser(prog="data.shards", description="Pack a data set into WebDataset shards.")
+    parser = OptionParser(prog="data.shards", description="Pack a data set into WebDataset shards.")
     parser.add_argument("command", choices=["pack"])
     parser.add_argument("root", type=Path, metavar="DIR", help="UCF-101, or any folder of videos")
     parser.add_argument("out", type=Path, metavar="OUT")
     parser.add_argument("--fold", type=int, default=1, help="which of UCF-101's splits")
-    parser.add_argument("--videos-per-shard", type=int, default=100, metavar="N")
+    parser.add_argument("--videos_per_shard", type=int, default=100, metavar="N")
     args = parser.parse_args(argv)
     if args.videos_per_shard < 1:
         raise UserError("a shard holds at least one video")

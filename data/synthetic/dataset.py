@@ -1,13 +1,12 @@
 """The built-in data set: ten motion classes as a folder in UCF-101's own shape.
 
-    python -m data.synthetic OUT --videos-per-class 60 --seed 0
+    python -m data.synthetic OUT --videos_per_class 60 --seed 0
 
 writes `OUT/UCF-101/<Class>/v_<Class>_g<NN>_c<NN>.avi` and `OUT/ucfTrainTestlist/`. As in UCF-101, the clips of a group
 share their appearance, and each official split keeps whole groups for testing. `OUT/dataset.json` records the
 settings; an interrupted run goes on where it stopped, and the lists, written last, mark a complete set.
 """
 
-import argparse
 import json
 import os
 import signal
@@ -25,6 +24,7 @@ from data.synthetic.animation import write_clip
 from data.synthetic.motions import MOTIONS
 from runtime.errors import UserError
 from runtime.files import write_text
+from runtime.options import OptionParser
 from runtime.progress import track
 from runtime.random import seed_of
 from runtime.script import script
@@ -137,9 +137,9 @@ def write_lists(folder: Path, clips: list[Clip]) -> None:
 
 @script
 def main(argv: list[str]) -> None:
-    parser = argparse.ArgumentParser(prog="data.synthetic", description="Write the built-in data set.")
+    parser = OptionParser(prog="data.synthetic", description="Write the built-in data set.")
     parser.add_argument("out", type=Path, metavar="OUT", help="the folder to write to")
-    parser.add_argument("--videos-per-class", type=int, default=60, metavar="N")
+    parser.add_argument("--videos_per_class", type=int, default=60, metavar="N")
     parser.add_argument("--seed", type=int, default=0, metavar="S")
     args = parser.parse_args(argv)
     written = write_dataset(args.out, args.videos_per_class, args.seed)

@@ -92,7 +92,7 @@ class ArraySource:
         if shape[1] < self.window.span:
             raise UserError(
                 f"{self.path}: videos have {shape[1]} frames, a clip takes {self.window.span}; "
-                "change --frames or --frame-stride"
+                "change --frames or --frame_stride"
             )
         self.total, self.size = shape[0], (shape[2], shape[3])
 

@@ -89,7 +89,7 @@ def run_or_plan(
     train: Callable[[Config], None],
     plan: Callable[[Config], str],
 ) -> None:
-    """What a training script does: read its configuration, then train, or print the plan for `--dry-run`."""
+    """What a training script does: read its configuration, then train, or print the plan for `--dry_run`."""
     config, only_plan = parse(config_class, argv, description)
     if not only_plan:
         with distributed.processes(), enough_memory():
@@ -116,7 +116,7 @@ def checkpoint_bytes(parameters: int, config: EngineConfig) -> int:
 
 
 def describe_plan(name: str, parameters: int, config: EngineConfig, loop: LoopConfig, memory: MemoryPlan) -> str:
-    """What a run will need, for `--dry-run`; `accumulation: auto` is shown as a CPU would have it."""
+    """What a run will need, for `--dry_run`; `accumulation: auto` is shown as a CPU would have it."""
     saved = checkpoint_bytes(parameters, config)
     clips = loop.micro_batch(1 if config.accumulation == "auto" else config.accumulation)
     split = f"{memory.share} a process, accumulation {config.accumulation}"
