@@ -184,23 +184,21 @@ def noise_of(clean: torch.Tensor, noisy: torch.Tensor, time: torch.Tensor, objec
 @pytest.mark.parametrize("objective", OBJECTIVES)
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
 def test_corruption_and_loss_are_float32_whatever_the_model_and_the_cache_are(objective, dtype):
-    """In bfloat16 the noise of the ten lowest steps of x0 would be exactly zero."""
+    """In bfloat16 the noise of x0's ten lowest steps would be exactly zero: it is looked for at the lowest times."""
     clean, label = TwinLatents(*(torch.randn(500, *shape) for shape in SHAPES)).to(dtype), torch.zeros(500).long()
     model, process = Coarse(GaussianOracle(objective)), make_objective(DiffusionConfig(objective))
     loss, parts = diffusion_loss(model, process, clean, label, NULL, generator("test", 5))
     assert {loss.dtype, *(part.dtype for part in parts.values())} == {torch.float32}
     ((noisy, time),) = model.given
-    low = time < 20
-    assert low.sum() > (5 if objective == "x0" else 0)
+    low = time.argsort()[:10]
     for x, given in zip(clean, noisy, strict=True):
         assert given.dtype == torch.float32
-        noise = noise_of(x[low].double(), given[low], time[low], objective)
-        assert (noise.std() - 1).abs() < 0.1 if low.any() else True
+        assert (noise_of(x[low].double(), given[low], time[low], objective).std() - 1).abs() < 0.1
 
 
 @pytest.mark.parametrize("objective", OBJECTIVES)
 def test_guidance_and_solver_are_float32_around_a_bfloat16_model(objective):
-    """Only the model's own answers are rounded: 50 steps stay within its last bit, and no two latents coincide."""
+    """Only the model's own answers are rounded: after 50 steps the error is still that of one rounding."""
     scheduler, label = make_scheduler(DiffusionConfig(objective)), torch.zeros(8).long()
     noise = TwinLatents(*(torch.randn(8, *shape) for shape in SHAPES))
     coarse = Coarse(GaussianOracle(objective))
@@ -209,8 +207,7 @@ def test_guidance_and_solver_are_float32_around_a_bfloat16_model(objective):
     assert {x.dtype for noisy, _ in coarse.given for x in noisy} == {torch.float32}
     for x, y in zip(rounded, exact, strict=True):
         assert x.dtype == torch.float32
-        print((x - y).square().mean().sqrt() / y.std())
-        assert (x - y).square().mean().sqrt() < 2**-8 * y.std()
+        assert (x - y).square().mean().sqrt() < 2**-8 * y.square().mean().sqrt()
 
 
 @pytest.mark.parametrize("objective", OBJECTIVES)
