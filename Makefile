@@ -18,6 +18,7 @@ STAGE2  := $(or $(CONFIG),configs/stage2/$(SCALE).yaml)
 DRY_RUN := $(filter --dry_run --dry-run,$(ARGS))
 VENV    := .venv/bin
 SETUP   := .venv/.complete
+PARALLEL := -n auto --maxprocesses 8 --dist loadfile
 # One process needs no launcher.
 LAUNCH  := $(if $(filter 1,$(GPUS)),$(VENV)/python -m,$(VENV)/python -m torch.distributed.run --nproc-per-node $(GPUS) -m --)
 
@@ -50,11 +51,11 @@ $(SETUP): pyproject.toml
 demo: $(SETUP) ## data, stage one, cache, stage two, samples, metrics in runs/demo: minutes on two cores
 	@$(VENV)/python -m eval.demo --run runs/demo --data $(BUILTIN)
 
-test: $(SETUP) ## the tests
-	@$(VENV)/python -m pytest
+test: $(SETUP) ## the tests, as many files at a time as there are cores
+	@$(VENV)/python -m pytest $(PARALLEL)
 
 test-full: $(SETUP) ## the tests with their long loops
-	@$(VENV)/python -m pytest -m 'full or not full'
+	@$(VENV)/python -m pytest $(PARALLEL) -m 'full or not full'
 
 lint: $(SETUP) ## ruff and the import contract
 	@$(VENV)/ruff check .

@@ -25,8 +25,8 @@ def draw_pictures(model: VidTwin, test: ClipDataset, samples: Tensor, labels: Te
     """`panels.mp4/.png`, `swap.mp4`, and the README's animated `strip.webp`."""
     names = test.index.classes
     chosen = range(0, len(test), max(len(test) // SHOWN, 1))[:SHOWN]
-    video = to_float(torch.stack([test[0, i]["video"] for i in chosen]))
-    panels = enlarged(to_uint8(four_panels(model, video)))
+    video = to_float(torch.stack([test[0, i]["video"] for i in chosen]).to(model.device))
+    panels = enlarged(to_uint8(four_panels(model, video)).cpu())
     captions = [names[test.index.labels[i]] for i in chosen]
     fps = DataConfig().fps
     write_video(out / "panels.mp4", labelled_grid(panels, [f"{name}: {', '.join(PANELS)}" for name in captions]), fps)
@@ -41,7 +41,7 @@ def swap(model: VidTwin, video: Tensor) -> Tensor:
     """Structure donor, dynamics donor (the next clip) and both joined, uint8 `n c t h (3 w)`."""
     latents, donor = model.encode(video).mode(), video.roll(-1, 0)
     joined = model.decode(TwinLatents(latents.structure, model.encode(donor).mode().dynamics))
-    return to_uint8(torch.cat([video, donor, joined], dim=-1))
+    return to_uint8(torch.cat([video, donor, joined], dim=-1)).cpu()
 
 
 def enlarged(video: Tensor) -> Tensor:

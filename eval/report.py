@@ -20,6 +20,7 @@ from eval.classifier import TrainingConfig, accuracy, classifier_frechet, load_o
 from eval.pictures import draw_pictures
 from eval.reconstruction import evaluate_reconstruction
 from generator.sample import SAMPLES
+from runtime import distributed
 from runtime.files import write_json
 from runtime.options import OptionParser
 from runtime.precision import full_precision
@@ -34,7 +35,7 @@ def report(run: Path, data: Path, classifier_steps: int) -> dict:
     """Measure a demo run; returns what `report.json` holds."""
     out = run / "evaluation"
     out.mkdir(exist_ok=True)
-    model = load_model(VidTwin, run / "weights" / "ema")
+    model = open_autoencoder(run)
     train, test = (open_clips(model, data, split, run) for split in ("train", "test"))
     classifier = load_or_train(train, test, out / "classifier", TrainingConfig(steps=classifier_steps))
     figures = evaluate_reconstruction(model, eval_loader(test, BATCH, 0, 1), classifier=classifier)
@@ -49,6 +50,11 @@ def report(run: Path, data: Path, classifier_steps: int) -> dict:
     write_json(out / "report.json", figures)
     draw_pictures(model, test, samples["videos"], labels, out)
     return figures
+
+
+def open_autoencoder(run: Path) -> VidTwin:
+    """The run's averaged autoencoder, on the device that the classifier is on."""
+    return load_model(VidTwin, run / "weights" / "ema").to(distributed.device())
 
 
 def open_clips(model: VidTwin, data: Path, split: Split, cache: Path) -> ClipDataset:

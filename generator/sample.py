@@ -3,8 +3,10 @@
 `python generator/sample.py --weights runs/NAME/weights/ema --classes Archery,Surfing --num 16 --out DIR`
 """
 
+import json
 import shutil
 import sys
+from contextlib import suppress
 from pathlib import Path
 
 import torch
@@ -84,15 +86,27 @@ def collect(out: Path, parts: Path, total: int, batch_size: int) -> dict[str, Te
     return tensors
 
 
-def write_for_the_eye(out: Path, tensors: dict[str, Tensor], classes: tuple[str, ...], fps: float) -> None:
-    """`<Class>/<i>.mp4` for each sample, `grid.mp4` and `grid.png` for the first of them."""
+def remove_earlier(out: Path) -> None:
+    """Remove the videos that an earlier sampling recorded as its own, and the class folders that this empties."""
+    record = out / SETTINGS
+    earlier = json.loads(record.read_text()).get("videos", []) if record.is_file() else []
+    for name in earlier:
+        (out / name).unlink(missing_ok=True)
+        with suppress(OSError):  # it holds something else
+            (out / name).parent.rmdir()
+
+
+def write_for_the_eye(out: Path, tensors: dict[str, Tensor], classes: tuple[str, ...], fps: float) -> list[str]:
+    """`<Class>/<i>.mp4` for each sample, which are returned, `grid.mp4` and `grid.png` for the first of them."""
     names = [classes[label] for label in tensors["labels"].tolist()]
-    for i, (name, video) in enumerate(zip(names, tensors["videos"], strict=True)):
-        (out / name).mkdir(exist_ok=True)
-        write_video(out / name / f"{i:05}.mp4", video, fps)
+    files = [f"{name}/{i:05}.mp4" for i, name in enumerate(names)]
+    for file, video in zip(files, tensors["videos"], strict=True):
+        (out / file).parent.mkdir(exist_ok=True)
+        write_video(out / file, video, fps)
     shown = tensors["videos"][:GRID_VIDEOS]
     write_video(out / "grid.mp4", labelled_grid(shown, names[:GRID_VIDEOS]), fps)
     film_strips(shown[:20], names[:20]).save(out / "grid.png")
+    return files
 
 
 def write_samples(weights: str, classes: str, num: int, seed: int, out: Path, **settings: float | int | None) -> None:
@@ -111,9 +125,10 @@ def write_samples(weights: str, classes: str, num: int, seed: int, out: Path, **
     distributed.barrier()
     if distributed.is_main():
         tensors = collect(out, parts, num, batch_size)
-        write_for_the_eye(out, tensors, known, settings["fps"] or sampling["fps"])
+        remove_earlier(out)
+        files = write_for_the_eye(out, tensors, known, settings["fps"] or sampling["fps"])
         described = {"weights": str(weights), "num": num, "seed": seed, "steps": steps, "guidance": guidance}
-        write_json(out / SETTINGS, described)
+        write_json(out / SETTINGS, {**described, "videos": files})
     distributed.barrier()
 
 

@@ -21,7 +21,9 @@ from runtime.errors import UserError
 from runtime.files import write_json
 from runtime.training.optimizer import OptimizerConfig, make_optimizer, put_steps_beside_weights
 from runtime.training.schedule import warmup_cosine
+from runtime.training.toolchain import put_ninja_on_path, require_compiler
 
+put_ninja_on_path()
 # Said beforehand, DeepSpeed does not have to search for it and report on the search.
 os.environ.setdefault("DS_ACCELERATOR", "cuda" if torch.cuda.is_available() else "cpu")
 import deepspeed
@@ -90,9 +92,7 @@ class Engine:
         module.to(distributed.device())
         if config.checkpoint_activations:
             checkpoint_activations(module)
-        for buffer in module.buffers():  # DeepSpeed casts parameters only
-            if buffer.is_floating_point():
-                buffer.data = buffer.data.to(config.dtype)
+        cast_buffers(module, config.dtype)
         with redirect_stdout(io.StringIO()):  # it reports on every extension that it builds or finds
             self.deepspeed, self.optimizer, _, _ = deepspeed.initialize(
                 model=module,
@@ -102,6 +102,7 @@ class Engine:
         if config.zero_stage in (1, 2) and not config.offload:
             flatten_gradients(self.optimizer)
         if config.compiles(self.device):
+            require_compiler(self.device)
             compile_blocks(module)
         else:
             torch.compiler.set_stance("force_eager")  # DeepSpeed's Muon would compile itself, for 15 s on a CPU
@@ -268,6 +269,14 @@ def flatten_gradients(optimizer: torch.optim.Optimizer) -> None:
 
     optimizer.__class__ = FlatZeroOptimizer
     optimizer.take_over()
+
+
+def cast_buffers(module: nn.Module, dtype: torch.dtype) -> None:
+    """DeepSpeed casts parameters only. Each buffer is replaced: many are views, whose data cannot change their type."""
+    for part in module.modules():
+        for name, buffer in list(part.named_buffers(recurse=False)):
+            if buffer.is_floating_point():
+                setattr(part, name, buffer.to(dtype).contiguous())
 
 
 def compile_blocks(module: nn.Module) -> None:
