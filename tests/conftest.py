@@ -8,7 +8,7 @@ import sys
 import pytest
 import torch
 
-torch.set_num_threads(2)
+torch.set_num_threads(1 if "PYTEST_XDIST_WORKER" in os.environ else 2)  # others use the other cores
 GPU_TESTS = "gpu"  # `pytest -m gpu` runs those that need one
 
 TINY_STAGE1 = """

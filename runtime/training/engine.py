@@ -23,7 +23,6 @@ from runtime.training.optimizer import OptimizerConfig, make_optimizer, put_step
 from runtime.training.schedule import warmup_cosine
 from runtime.training.toolchain import put_ninja_on_path, require_compiler
 
-put_ninja_on_path()
 # Said beforehand, DeepSpeed does not have to search for it and report on the search.
 os.environ.setdefault("DS_ACCELERATOR", "cuda" if torch.cuda.is_available() else "cpu")
 import deepspeed
@@ -86,6 +85,7 @@ class Engine:
         total_steps: int,
     ) -> None:
         self.optimizer_config, self.config, self.total_steps = optimizer, config, total_steps
+        put_ninja_on_path()
         self.step_count = 0
         self.skipped = False
         self.parameters = sum(parameter.numel() for parameter in module.parameters())
