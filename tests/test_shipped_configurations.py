@@ -24,12 +24,6 @@ SMALL_STAGE1 = [
 ]
 SMALL_STAGE2 = ["--model.width=16", "--model.depth=1", "--model.num_heads=2", "--preview=2"]
 SMALL_STAGE2 += ["--diffusion.sample_steps=2"]
-    "--model.width=16",
-    "--model.depth=1",
-    "--model.num_heads=2",
-    "--diffusion.sample_steps=2",
-    "--preview=2",
-]
 
 
 def files(stage: str) -> list[Path]:

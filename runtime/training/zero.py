@@ -47,6 +47,11 @@ class FlatZeroOptimizer(DeepSpeedZeroOptimizer):
             param.grad_accum = place.copy_(param.grad) if param.grad_accum is None else place.add_(param.grad)
             param.grad = None
 
+    def setup_buckets(self) -> None:
+        """Stage 1 needs none: gradients have their places."""
+        if self.partition_gradients:
+            super().setup_buckets()
+
     def reduce_gradients(self, pipeline_parallel: bool = False) -> None:
         """After the last backward pass of a step: the mean over processes, and of it this process's share."""
         for group, flat in enumerate(self.flat_gradients):

@@ -30,7 +30,7 @@ def test_average_is_its_closed_form(processes, stage):
     """Weights that go to 1 in the first step and stay there."""
     module = torch.nn.Linear(1, 1, bias=False)
     torch.nn.init.zeros_(module.weight)
-    engine = Engine(module, OptimizerConfig(), EngineConfig(zero_stage=stage, precision="fp32"), 1, 1)
+    engine = Engine(module, OptimizerConfig(), EngineConfig(zero_stage=stage, precision="fp32", accumulation=1), 1, 1)
     ema = EMA(engine, torch.nn.Linear(1, 1, bias=False), decay=0.9)
     engine.set_master_weights({"weight": torch.ones(1, 1)})
     for _ in range(200):
