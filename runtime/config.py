@@ -30,7 +30,7 @@ def parse(
     try:
         values = parser.parse_args(words)
     except ArgumentError as error:
-        settings = (f"--{name}" for name in ("config", "help", *parser.get_defaults().keys()))
+        settings = (name for name in parser._option_string_actions if name.startswith("--"))
         raise UserError(f"{error}{hint(words, [*settings, *other_options])}") from error
     fields = dict(vars(parser.instantiate(values)))
     fields.pop("config")

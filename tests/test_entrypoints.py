@@ -70,7 +70,8 @@ def test_options_are_documented_with_underscores_and_taken_with_hyphens(script, 
     assert not re.search(r"--[a-z_.]+-[a-z]", said.out)
     for option in sorted(set(OPTION.findall(said.out)) - {"--help"})[:12]:
         written, hyphened = (answer(script, name) for name in (option, f"--{option[2:].replace('_', '-')}"))
-        assert hyphened == written
+        assert hyphened[0] == written[0]
+        assert hyphened[1].err == written[1].err or written[0] == 0  # one that ran says how long it took
         assert "did you mean" not in written[1].err
 
 
@@ -78,7 +79,8 @@ def test_options_are_documented_with_underscores_and_taken_with_hyphens(script, 
 def test_a_wrong_option_is_answered_with_the_nearest_right_one(script, answer):
     options = OPTION.findall(answer(script, "--help")[1].out)
     option = next((name for name in options if name not in ("--help", "--config")), "--help")
-    code, said = answer(script, f"{option}s", "1")
+    first = [str(ROOT / "configs/stage1/demo.yaml")] if script == "autoencoder/bench.py" else []
+    code, said = answer(script, *first, f"{option}s", "1")
     assert code == 2
     assert re.search(rf"; did you mean (.* or )?{option}\b.*\?$", said.err.strip()), said.err
     assert said.err.startswith("error: ")
