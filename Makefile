@@ -6,6 +6,7 @@ CONFIG ?=
 CACHE  ?=
 GPUS   ?= 1
 ARGS   ?=
+DEVICE ?= cuda
 
 BUILTIN := datasets/builtin
 ROOT    := $(or $(DATA),$(BUILTIN))
@@ -23,7 +24,7 @@ PARALLEL := -n auto --maxprocesses 8 --dist loadfile
 LAUNCH  := $(if $(filter 1,$(GPUS)),$(VENV)/python -m,$(VENV)/python -m torch.distributed.run --nproc-per-node $(GPUS) -m --)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-full lint stage1 stage2 sample eval bench clean
+.PHONY: help setup demo test test-full lint stage1 stage2 sample eval bench check-gpu clean
 
 help: ## this list
 	@grep -hE '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -33,6 +34,7 @@ help: ## this list
 	@echo 'RUN=name     run, in runs/<name> (default: demo, or base with DATA or CACHE)'
 	@echo 'GPUS=n       processes (default 1)'
 	@echo 'CACHE=dir    latents for stage 2 (default: runs/<RUN>/latents)'
+	@echo 'DEVICE=cpu   check-gpu small, on the CPU'
 	@echo 'ARGS="..."   more arguments, such as "--optimizer.lr 2e-4" or "--dry_run"'
 
 setup: $(SETUP) ## make .venv and install the project into it
@@ -88,6 +90,9 @@ eval: $(SETUP) ## PSNR, SSIM and LPIPS of a run's reconstructions
 
 bench: $(SETUP) ## clips/s, FLOP/s and memory of encoding, decoding and training (default: base)
 	@$(VENV)/python -m autoencoder.bench $(or $(CONFIG),configs/stage1/base.yaml) --output runs/bench.json $(ARGS)
+
+check-gpu: $(SETUP) ## check and measure everything on the GPU, in at most 8 minutes
+	@$(VENV)/python -m eval.check --device $(DEVICE) --out runs/check-gpu $(ARGS)
 
 clean: ## remove runs, the built-in data set and what tools left (not .venv)
 	@rm -rf runs datasets .pytest_cache .ruff_cache .import_linter_cache .hypothesis *.egg-info build

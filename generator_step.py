@@ -1,0 +1,51 @@
+"""A training step of stage two: `base` on a GPU, a tiny model on a CPU, on the latents of the small stage one."""
+
+import statistics
+import tempfile
+from dataclasses import asdict
+from pathlib import Path
+
+from autoencoder.bench import WARM_UP, Measurement
+from data.latents import LatentCache
+from eval.checks.check import Found, Place
+from eval.checks.small import CONFIGS, DIT
+from eval.checks.speed import described
+from generator.diffusion import make_objective
+from generator.train import LatentBatches, Stage2Config, build_session, model_config, training_flops, training_step
+from runtime import distributed
+from runtime.config import load
+from runtime.flops import matmul_rate, timed
+from runtime.memory import peak_memory
+from runtime.script import quiet_libraries
+from runtime.training.run import RunFolder
+
+REPEATS = 5
+BATCH = {"cpu": 4, "cuda": 64}
+
+
+def measure(place: Place) -> Found:
+    """Optimizer and average included, as training does it."""
+    quiet_libraries()
+    batch = BATCH[place.device]
+    sizes = DIT["cpu"] if place.device == "cpu" else ()
+    latents = ["--cache", str(place.run("stage1") / "latents/train")]
+    settings = [*sizes, *latents, "--loop.batch_size", str(batch), "--engine.accumulation", "1"]
+    config = load(Stage2Config, CONFIGS / "stage2/base.yaml", settings)
+    cache = LatentCache(config.cache)
+    with distributed.processes():
+        session = build_session(config, RunFolder(Path(tempfile.mkdtemp(dir=place.out))), cache)
+        batches, objective = LatentBatches(cache, config)(0), make_objective(config.diffusion)
+
+        def step() -> None:
+            training_step(config, session, objective, batches)
+            session.step += 1
+
+        device = distributed.device()
+        for _ in range(WARM_UP):
+            step()
+        seconds = statistics.median(timed(step, device) for _ in range(REPEATS))
+        flops = batch * training_flops(model_config(config, cache), config.diffusion)
+        rate, memory = matmul_rate(device, config.engine.dtype), peak_memory(device)
+    row = Measurement("training step", batch, seconds, flops, rate, memory)
+    derived = ("clips_per_second", "flop_rate", "share")
+    return described(asdict(row) | {name: getattr(row, name) for name in derived})
