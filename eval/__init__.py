@@ -1,5 +1,6 @@
 """What is measured of models, and shown.
 
 Commands that measure: `fvd`, `reconstruction`, `cost`, `classifier`; what they are made of lies in `measures`.
-`pictures` draws. `report` and `demo` run the others; `check` runs everything on a GPU (`checks`). May import everything below.
+`pictures` draws. `report` and `demo` run the others; `check` runs everything on a GPU, its parts lie in `checks`. May
+import everything below.
 """
