@@ -1,13 +1,9 @@
-"""What has to work on a device: every way of training, stopping and going on, caching, sampling, the whole line."""
+"""What has to work on a device: every way of training and going on, caching, sampling, the whole line."""
 
 import json
 import math
 import os
 import shutil
-import signal
-import subprocess
-import sys
-import time
 from pathlib import Path
 from xml.etree import ElementTree
 
@@ -27,7 +23,7 @@ STAGE_BOUND = {"cpu": 1e-5, "cuda": 1e-3}
 
 
 def render(place: Place) -> Found:
-    return Found(last_line(command("data.synthetic", place.data, "--videos-per-class", VIDEOS_PER_CLASS)))
+    return Found(last_line(command("data.synthetic", place.data, "--videos_per_class", VIDEOS_PER_CLASS)))
 
 
 def train_stage1(place: Place) -> Found:
@@ -97,30 +93,6 @@ def zero_stage(place: Place) -> Found:
     return Found(compared(difference, bound), {"difference": difference, "bound": bound})
 
 
-def stop_by_signal(place: Place) -> Found:
-    """SIGTERM to every process of a run, its loader's workers too, as Slurm sends it: it saves, and goes on later."""
-    workers = ("--data.workers", "2", "--data.in_memory", "false")
-    settings = (*REFERENCE, *workers, "--loop.save_every", "0")
-    endless = stage1(place, "signal", *settings, "--loop.steps", "100000")
-    process = subprocess.Popen(
-        [sys.executable, "-m", "autoencoder.train", *endless], stdout=sys.stderr, start_new_session=True
-    )
-    metrics = place.run("signal") / "metrics.jsonl"
-    while process.poll() is None and not (metrics.exists() and metrics.read_text().count("\n") >= HALF):
-        time.sleep(0.05)
-    if process.poll() is not None:
-        raise CheckError(f"the run ended with code {process.returncode} before it was asked to stop")
-    asked = time.monotonic()
-    os.killpg(process.pid, signal.SIGTERM)
-    code, seconds = process.wait(), time.monotonic() - asked
-    if code != 128 + signal.SIGTERM:
-        raise CheckError(f"after SIGTERM to its process group the run ended with code {code}, not 143")
-    saved = int(newest_checkpoint(place.run("signal")).name.removeprefix("step_"))
-    command("autoencoder.train", *stage1(place, "signal", *settings, "--loop.steps", str(saved + 1)))
-    trained(place.run("signal"))
-    return Found(f"saved step {saved} within {seconds:.1f} s, and went on", {"step": saved, "seconds": seconds})
-
-
 def sample(place: Place) -> Found:
     """Both objectives' samplers give videos, and the same ones again."""
     from safetensors.numpy import load_file
@@ -130,7 +102,7 @@ def sample(place: Place) -> Found:
         for again in ("", "-again"):
             out = place.out / f"samples-{name}{again}"
             where = ("--weights", place.run(name) / "weights/ema", "--out", out)
-            command("generator.sample", *where, "--num", 4, "--batch-size", 4)
+            command("generator.sample", *where, "--num", 4, "--batch_size", 4)
             videos.append(load_file(out / "samples.safetensors")["videos"])
         if videos[0].min() == videos[0].max():
             raise CheckError(f"the samples of {name} are of one colour")
@@ -141,7 +113,7 @@ def sample(place: Place) -> Found:
 
 def demo(place: Place) -> Found:
     """The whole line in miniature."""
-    sizes = ("--videos-per-class", VIDEOS_PER_CLASS, "--samples", 20, "--steps", STEPS)
+    sizes = ("--videos_per_class", VIDEOS_PER_CLASS, "--samples", 20, "--steps", STEPS)
     command("eval.demo", "--run", place.run("demo"), "--data", place.data, *sizes)
     summary = json.loads((place.run("demo") / "summary.json").read_text())
     return Found(f"in {summary['seconds']['total']:.0f} s", {"seconds": summary["seconds"]})
@@ -178,7 +150,9 @@ def as_in_fp32(place: Place, name: str, reference: str) -> Found:
 
 
 def logged_losses(run: Path) -> list[float]:
-    return [json.loads(line)["loss"] for line in (run / "metrics.jsonl").read_text().splitlines()]
+    """Of each step; what a validation says has lines of its own."""
+    logged = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
+    return [line["loss"] for line in logged if "loss" in line]
 
 
 def continued(place: Place, whole: str, name: str, module: str, arguments: list[str], bound: float) -> float:
@@ -205,13 +179,6 @@ def weights_apart(run: Path, whole: Path) -> float:
 
 def compared(difference: float, bound: float) -> str:
     return "the same bits" if difference == 0 else f"weights {difference:.1e} apart, bound {bound:g}"
-
-
-def newest_checkpoint(run: Path) -> Path:
-    places = sorted((run / "checkpoints").glob("step_*"))
-    if not places:
-        raise CheckError("it saved no checkpoint")
-    return places[-1]
 
 
 def last_line(said: str) -> str:

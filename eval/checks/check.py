@@ -3,6 +3,7 @@
 import re
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from importlib import import_module
 from pathlib import Path
 from typing import Literal
 
@@ -28,8 +29,16 @@ class Place:
         """A built-in data set of a few videos."""
         return self.out / "data"
 
+    @property
+    def logs(self) -> Path:
+        return self.out / "logs"
+
     def run(self, name: str) -> Path:
         return self.out / name
+
+    def result(self, name: str) -> Path:
+        """What a check that passes has written: its `Found`."""
+        return self.logs / f"{name}.json"
 
 
 @dataclass(frozen=True)
@@ -45,7 +54,7 @@ class Check:
     """One row of the table.
 
     Attributes:
-        run: does it, in a process of its own; raises whatever is wrong.
+        does: its function, `module.name` in this folder, so that a list of checks imports none of them.
         limit: seconds, after which it and all that it started are ended.
         needs: names of checks whose files it uses.
         alone: nothing else may run beside it, because it measures speed or memory.
@@ -53,10 +62,16 @@ class Check:
 
     name: str
     what: str
-    run: Callable[[Place], Found]
+    does: str
     limit: float
     needs: tuple[str, ...] = ()
     alone: bool = False
+
+    def run(self, place: Place) -> Found:
+        """Do it, in this process; raises whatever is wrong."""
+        module, name = self.does.split(".")
+        does: Callable[[Place], Found] = getattr(import_module(f"eval.checks.{module}"), name)
+        return does(place)
 
 
 @dataclass(frozen=True)

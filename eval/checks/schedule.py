@@ -1,16 +1,18 @@
 """Checks as processes: the most important first, as many at a time as may be, each under its limit, all under one."""
 
 import json
+import os
+import signal
 import subprocess
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
 import psutil
 
-from eval.checks.check import Check, Found, Row, Verdict, reason
+from eval.checks.check import Check, Found, Place, Row, Verdict, reason
 
 POLL_SECONDS = 0.05
 
@@ -19,7 +21,7 @@ Command = Callable[[Check], list[str]]
 
 @dataclass
 class Running:
-    """A check's process. What it says on stdout is its result, a JSON object; what it says on stderr is its log."""
+    """A check's process, its result and its log, which holds all that it and its commands say."""
 
     check: Check
     process: subprocess.Popen
@@ -39,7 +41,7 @@ class Running:
             return self.ended("failed", now, Found(f"{limit}: {reason(self.log.read_text())}"))
         if self.process.returncode:
             return self.ended("failed", now, Found(reason(self.log.read_text())))
-        return self.ended("passed", now, Found(**json.loads(self.result.read_text().splitlines()[-1])))
+        return self.ended("passed", now, Found(**json.loads(self.result.read_text())))
 
     def ended(self, verdict: Verdict, now: float, found: Found) -> Row:
         seconds = round(now - self.started, 1)
@@ -50,9 +52,9 @@ class Schedule:
     """Runs checks, in order where nothing forbids it.
 
     Args:
-        command: the command line of a check's process.
+        command: the command line of a check's process, which ends with 0 once its result is written.
         environment: of all these processes.
-        logs: folder of their logs, `<name>.log`, and results, `<name>.json`.
+        place: where they keep their files.
         deadline: seconds for all of them together.
         jobs: at most so many at a time.
         say: called with each line of progress.
@@ -62,19 +64,19 @@ class Schedule:
         self,
         command: Command,
         environment: dict[str, str],
-        logs: Path,
+        place: Place,
         deadline: float,
         jobs: int,
         say: Callable[[str], None],
     ) -> None:
-        self.command, self.environment, self.logs, self.jobs, self.say = command, environment, logs, jobs, say
+        self.command, self.environment, self.place, self.jobs, self.say = command, environment, place, jobs, say
         self.ends = time.monotonic() + deadline
         self.running: list[Running] = []
         self.passed: set[str] = set()
 
     def rows(self, checks: Sequence[Check]) -> Iterator[Row]:
         """One row for each check, as they come."""
-        self.logs.mkdir(parents=True, exist_ok=True)
+        self.place.logs.mkdir(parents=True, exist_ok=True)
         waiting = list(checks)
         with self.all_ended():
             while waiting or self.running:
@@ -122,23 +124,26 @@ class Schedule:
             self.start(check)
 
     def start(self, check: Check) -> None:
-        result, log = self.logs / f"{check.name}.json", self.logs / f"{check.name}.log"
-        with result.open("w") as out, log.open("w") as errors:
-            process = subprocess.Popen(self.command(check), env=self.environment, stdout=out, stderr=errors)
+        log = self.place.logs / f"{check.name}.log"
+        with log.open("w") as said:
+            process = subprocess.Popen(
+                self.command(check), env=self.environment, stdout=said, stderr=said, start_new_session=True
+            )
         now = time.monotonic()
-        self.running.append(Running(check, process, result, log, now, min(now + check.limit, self.ends)))
+        self.running.append(
+            Running(check, process, self.place.result(check.name), log, now, min(now + check.limit, self.ends))
+        )
         self.say(f"{check.name}: {check.what} ...")
 
 
 def end_family(process: subprocess.Popen) -> None:
-    """End a process and all that it started."""
+    """End a process, its group, and all that it started in other groups."""
     try:
-        family = [*psutil.Process(process.pid).children(recursive=True), psutil.Process(process.pid)]
-    except psutil.NoSuchProcess:
+        strays = psutil.Process(process.pid).children(recursive=True)
+        os.killpg(process.pid, signal.SIGKILL)
+    except (psutil.NoSuchProcess, ProcessLookupError):
         return
-    for member in reversed(family):  # the parents first: they start no others
-        try:
-            member.kill()
-        except psutil.NoSuchProcess:
-            continue
+    for stray in strays:
+        with suppress(psutil.NoSuchProcess):
+            stray.kill()
     process.wait()

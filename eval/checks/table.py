@@ -19,7 +19,7 @@ def checks(device: Device) -> tuple[Check, ...]:
         Check("compile-stage2", "stage two, bf16, compiled", "behaviour.compile_stage2", 180, ("x0",)),
         Check("resume", "both stages go on from the middle", "behaviour.resume", 120, ("stage1", "x0")),
         Check("zero", "from ZeRO stage 1 to 2", "behaviour.zero_stage", 90, ("stage1",)),
-        Check("signal", "SIGTERM to all its processes", "behaviour.stop_by_signal", 120, ("data",)),
+        Check("signal", "SIGTERM to all its processes", "signals.stop", 120, ("data",)),
         Check("sample", "both samplers", "behaviour.sample", 120, ("x0", "flow")),
         Check("metrics", "PSNR, SSIM, features as on the CPU", "equality.metrics", 60, ("data",)),
         Check("step", "stage one's training step", "speed.step", 150, alone=alone),
