@@ -23,6 +23,7 @@ SCRIPTS = (
     "eval/cost.py",
     "eval/classifier.py",
     "eval/demo.py",
+    "eval/check.py",
     "eval/report.py",
     "data/synthetic",
     "data/bench.py",

@@ -13,7 +13,7 @@ def main(name: str, out: str, device: str) -> int:
     (check,) = (check for check in checks(device) if check.name == name)
     place = Place(Path(out), device)
     try:
-        found = check.run(place)
+        found = check.function()(place)
     except CheckError as error:
         print(f"error: {error}", file=sys.stderr)
         return 1

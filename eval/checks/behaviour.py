@@ -146,7 +146,7 @@ def as_in_fp32(place: Place, name: str, reference: str) -> Found:
     difference = max(abs(a - b) / abs(b) for a, b in zip(losses, expected, strict=True))
     if difference > BF16_BOUND:
         raise CheckError(f"losses {losses} differ from those in float32, {expected}, by {difference:.1%}")
-    return Found(f"losses within {difference:.2%} of float32", {"losses": losses, "difference": difference})
+    return Found(f"losses within {100 * difference:.2g} % of float32", {"losses": losses, "difference": difference})
 
 
 def logged_losses(run: Path) -> list[float]:

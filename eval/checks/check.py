@@ -67,11 +67,10 @@ class Check:
     needs: tuple[str, ...] = ()
     alone: bool = False
 
-    def run(self, place: Place) -> Found:
-        """Do it, in this process; raises whatever is wrong."""
+    def function(self) -> Callable[[Place], Found]:
+        """What does it, in the calling process; raises whatever is wrong."""
         module, name = self.does.split(".")
-        does: Callable[[Place], Found] = getattr(import_module(f"eval.checks.{module}"), name)
-        return does(place)
+        return getattr(import_module(f"eval.checks.{module}"), name)
 
 
 @dataclass(frozen=True)

@@ -34,7 +34,7 @@ def measure(place: Place) -> Found:
     cache = LatentCache(config.cache)
     with distributed.processes():
         session = build_session(config, RunFolder(Path(tempfile.mkdtemp(dir=place.out))), cache)
-        batches, objective = LatentBatches(cache, config)(0), make_objective(config.diffusion)
+        batches, objective = LatentBatches(cache, config)(0, 1), make_objective(config.diffusion)
 
         def step() -> None:
             training_step(config, session, objective, batches)
