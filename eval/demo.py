@@ -4,11 +4,13 @@ Every step is a process of its own, measured from outside. A step that is done i
 interrupted continues where it stopped.
 """
 
+import argparse
 import json
 import subprocess
 import sys
 import threading
 import time
+from collections.abc import Collection
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -28,32 +30,51 @@ POLL_SECONDS = 0.25
 
 @dataclass(frozen=True)
 class Step:
-    """One stage of the line: a module of the project and its arguments."""
+    """One stage of the line: a module of the project and its arguments.
+
+    Attributes:
+        what: in words that need no knowledge of the project.
+        seconds: what it takes at its default size on two cores, as measured for docs/results.md.
+    """
 
     name: str
     what: str
+    seconds: float
     arguments: tuple[str, ...]
 
 
-def steps(run: Path, data: Path, samples: int, videos_per_class: int, train_steps: int | None) -> list[Step]:
-    quick = ("--loop.steps", str(train_steps)) if train_steps else ()
-    quick_report = ("--classifier_steps", str(train_steps)) if train_steps else ()
-    stage1 = ("autoencoder.train", "--config", str(CONFIGS / "stage1/demo.yaml"), "--run", str(run))
-    stage2 = ("generator.train", "--config", str(CONFIGS / "stage2/demo.yaml"), "--run", str(run / "generator"))
-    latents = ("--cache", str(run / "latents/train"), "--autoencoder", str(run / "weights/ema"))
-    sample = ("generator.sample", "--weights", str(run / "generator/weights/ema"), "--num", str(samples))
-    return [
-        Step(
-            "data",
-            "render the built-in data set",
-            ("data.synthetic", str(data), "--videos_per_class", str(videos_per_class)),
-        ),
-        Step("stage1", "train VidTwin", (*stage1, "--data.root", str(data), *quick)),
-        Step("cache", "encode the data set", ("autoencoder.cache", "--run", str(run), "--clips_per_video", "8")),
-        Step("stage2", "train the DiT", (*stage2, *latents, *quick)),
-        Step("sample", "generate videos", (*sample, "--batch_size", "50", "--out", str(run / "samples"))),
-        Step("evaluate", "measure", ("eval.report", "--run", str(run), "--data", str(data), *quick_report)),
-    ]
+def steps(args: argparse.Namespace) -> list[Step]:
+    run, latents = args.run, args.run / "latents/train"
+    quick = ("--loop.steps", args.steps) if args.steps else ()
+    quick_report = ("--classifier_steps", args.steps) if args.steps else ()
+    stage1 = ("autoencoder.train", "--config", CONFIGS / "stage1/demo.yaml", "--data.root", args.data, "--run", run)
+    stage2 = ("generator.train", "--config", CONFIGS / "stage2/demo.yaml", "--cache", latents)
+    stage2 += ("--autoencoder", run / "weights/ema", "--run", run / "generator")
+    sample = ("generator.sample", "--weights", run / "generator/weights/ema", "--num", args.samples)
+    line = (
+        ("data", "draw small videos of ten motions", 45, ("data.synthetic", args.data, *per_class(args))),
+        ("stage1", "train VidTwin, which turns a video into two small latents", 300, (*stage1, *quick)),
+        ("cache", "turn all videos into latents", 25, ("autoencoder.cache", "--run", run, "--clips_per_video", 8)),
+        ("stage2", "train the DiT, which makes latents of a motion out of noise", 120, (*stage2, *quick)),
+        ("sample", "make new videos", 15, (*sample, "--batch_size", 50, "--out", run / "samples")),
+        ("evaluate", "measure, and draw", 40, ("eval.report", "--run", run, "--data", args.data, *quick_report)),
+    )
+    return [Step(name, what, seconds, tuple(map(str, arguments))) for name, what, seconds, arguments in line]
+
+
+def per_class(args: argparse.Namespace) -> tuple[object, ...]:
+    return "--videos_per_class", args.videos_per_class
+
+
+def print_plan(plan: list[Step], args: argparse.Namespace, done: Collection[str]) -> None:
+    """What will be done, and how long that takes where the sizes are the default ones."""
+    default = (args.samples, args.videos_per_class, args.steps) == (SAMPLES, VIDEOS_PER_CLASS, None)
+    left = sum(step.seconds for step in plan if step.name not in done)
+    about = f", about {round(left / 60)} minutes on two cores" if default and left else ""
+    print(f"{len(plan)} steps{about}; stopped at any time, the same command goes on where it was")
+    for number, step in enumerate(plan, 1):
+        length = "done" if step.name in done else clock(step.seconds) if default else ""
+        print(f"  {number} {step.name:<9}{step.what:<62}{length:>5}", flush=True)
 
 
 def run_step(step: Step) -> dict[str, float]:
@@ -120,6 +141,15 @@ def print_summary(run: Path, summary: dict) -> None:
         ("summary.json", "every figure"),
     ):
         print(f"  {run / name}: {what}")
+    print(f"\n{in_plain_words(accuracy)}")
+
+
+def in_plain_words(accuracy: dict[str, float]) -> str:
+    generated, chance = (round(10 * accuracy[name]) for name in ("generated", "chance"))
+    return (
+        f"In short, this machine has learnt to make videos of ten motions; about {generated} in 10 show the motion "
+        f"that was asked for, where guessing would give {chance}."
+    )
 
 
 @script
@@ -134,10 +164,10 @@ def main(argv: list[str]) -> None:
     args.run.mkdir(parents=True, exist_ok=True)
     record = args.run / "steps.json"
     done = json.loads(record.read_text()) if record.exists() else {}
-    for number, step in enumerate(
-        all_steps := steps(args.run, args.data, args.samples, args.videos_per_class, args.steps), 1
-    ):
-        heading = f"[{number}/{len(all_steps)}] {step.name}: {step.what}"
+    plan = steps(args)
+    print_plan(plan, args, done)
+    for number, step in enumerate(plan, 1):
+        heading = f"[{number}/{len(plan)}] {step.name}: {step.what}"
         if step.name in done:
             print(f"{heading}: done before, in {clock(done[step.name]['seconds'])}", flush=True)
             continue
