@@ -17,9 +17,9 @@ from torch import Tensor
 from autoencoder.config import VidTwinConfig
 from autoencoder.model import VidTwin
 from runtime.errors import UserError
-from runtime.files import save_tensors
 from runtime.options import OptionParser
 from runtime.script import script
+from runtime.tensors import save_tensors
 from runtime.weights import load_model, save_model
 
 LOSS_PREFIX = "loss."

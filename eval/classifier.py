@@ -25,11 +25,12 @@ from eval.measures.augmentation import augment
 from eval.measures.frechet import FeatureStatistics, frechet_distance
 from runtime import distributed
 from runtime.errors import UserError
-from runtime.files import save_tensors, write_json
+from runtime.files import write_json
 from runtime.options import OptionParser
 from runtime.progress import Progress
 from runtime.random import generator, seed_of
 from runtime.script import script
+from runtime.tensors import save_tensors
 
 RESOLUTION = 32
 BATCH = 40
@@ -162,7 +163,7 @@ def feature_statistics(model: MotionClassifier, videos: Tensor) -> FeatureStatis
 def save_classifier(model: MotionClassifier, folder: Path, **record: object) -> None:
     """Write weights and record; the record, written last, says that both are whole."""
     folder.mkdir(parents=True, exist_ok=True)
-    save_tensors(folder / WEIGHTS, model.state_dict())
+    save_tensors(folder / WEIGHTS, {name: tensor.contiguous() for name, tensor in model.state_dict().items()})
     write_json(folder / RECORD, {"num_classes": model.num_classes, "width": model.width, **record})
 
 

@@ -18,7 +18,7 @@ from autoencoder.stage1.config import Stage1Config
 from data.latents import LatentCache
 from eval.measures.model_cost import Cost, autoencoder_cost, generator_cost
 from generator.config import DiTConfig
-from generator.train import Stage2Config
+from generator.stage2 import Stage2Config
 from runtime.config import load
 from runtime.errors import UserError
 from runtime.files import write_json

@@ -18,11 +18,12 @@ from generator.grid import film_strips, labelled_grid
 from generator.pipeline import TwinLatentPipeline, load_pipeline
 from runtime import distributed
 from runtime.errors import UserError
-from runtime.files import save_tensors, write_json
+from runtime.files import write_json
 from runtime.options import OptionParser
 from runtime.progress import Progress
 from runtime.random import seed_of
 from runtime.script import script
+from runtime.tensors import save_tensors
 from runtime.weights import weights_hash
 
 SAMPLES = "samples.safetensors"

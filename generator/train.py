@@ -6,7 +6,7 @@
 import copy
 import sys
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 
 import torch
 from torch import Tensor
@@ -16,12 +16,13 @@ from data.latents import LatentCache, TwinLatents
 from data.latents.source import latent_source
 from data.loader import ClipSampler
 from data.video.frames import to_uint8, write_video
-from generator.config import DiffusionConfig, DiTConfig, ModelConfig
+from generator.config import DiffusionConfig, DiTConfig
 from generator.diffusion import Objective, diffusion_loss, make_objective, make_scheduler
 from generator.dit import DiT
 from generator.grid import labelled_grid
 from generator.memory import memory_plan
 from generator.pipeline import TwinLatentPipeline, save_pipeline
+from generator.stage2 import Stage2Config
 from generator.tokens import Statistics
 from runtime import distributed
 from runtime.errors import UserError
@@ -30,39 +31,13 @@ from runtime.random import generator
 from runtime.script import script
 from runtime.training.accumulation import settle_accumulation
 from runtime.training.ema import EMA
-from runtime.training.engine import Engine, EngineConfig
-from runtime.training.loop import LoopConfig, describe_plan, load_raw_weights, run_or_plan
+from runtime.training.engine import Engine
+from runtime.training.loop import describe_plan, load_raw_weights, run_or_plan
 from runtime.training.memory_plan import MemoryPlan
-from runtime.training.optimizer import OptimizerConfig
 from runtime.training.run import RunFolder
 from runtime.training.session import Session
 from runtime.training.speed import Speed
 from runtime.weights import load_model, weights_hash
-
-
-@dataclass(frozen=True)
-class Stage2Config:
-    """Everything that makes a stage-two run what it is.
-
-    Attributes:
-        run: the run's folder.
-        cache: the latents of the training split, as stage one wrote them.
-        autoencoder: the weights that wrote the cache and that decode the samples.
-        sample_posterior: train on posterior samples; otherwise on posterior means.
-        preview: how many videos are sampled on schedule (`loop.validate_every`).
-    """
-
-    run: str = "runs/stage2"
-    cache: str = "runs/stage1/latents/train"
-    autoencoder: str = "runs/stage1/weights/ema"
-    model: ModelConfig = ModelConfig()
-    diffusion: DiffusionConfig = DiffusionConfig()
-    optimizer: OptimizerConfig = OptimizerConfig(lr=1e-4, betas=(0.9, 0.999), weight_decay=0.0, warmup_steps=10_000)
-    engine: EngineConfig = EngineConfig()
-    loop: LoopConfig = LoopConfig(batch_size=256)
-    sample_posterior: bool = False
-    preview: int = 16
-
 
 Batch = tuple[TwinLatents, Tensor, list[int]]
 

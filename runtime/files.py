@@ -5,9 +5,6 @@ import json
 import os
 from pathlib import Path
 
-from safetensors.torch import save_file
-from torch import Tensor
-
 
 def write_text(path: Path, text: str) -> None:
     partial = path.with_name(f".{path.name}.partial")
@@ -17,13 +14,6 @@ def write_text(path: Path, text: str) -> None:
 
 def write_json(path: Path, content: object) -> None:
     write_text(path, json.dumps(content, indent=1) + "\n")
-
-
-def save_tensors(path: Path, tensors: dict[str, Tensor]) -> None:
-    """A safetensors file."""
-    partial = path.with_name(f".{path.name}.partial")
-    save_file(tensors, partial)
-    partial.replace(path)
 
 
 def write_whole(path: Path, content: bytes) -> None:

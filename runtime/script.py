@@ -7,7 +7,6 @@ import sys
 import warnings
 from collections.abc import Callable
 
-from runtime import distributed
 from runtime.errors import Preempted, SaidByMain, UserError
 
 NOISY_LOGGERS = ("DeepSpeed", "diffusers", "torch.utils.cpp_extension", "py.warnings")
@@ -39,6 +38,8 @@ def script(main: Callable[[list[str]], None]) -> Callable[[list[str] | None], in
             print(f"error: {' '.join(str(error).split())}", file=sys.stderr)
             return 2
         except Preempted as stop:
+            from runtime import distributed  # and with it PyTorch, which not every script needs
+
             if distributed.is_main():
                 print(stop, file=sys.stderr)
             return 128 + stop.number

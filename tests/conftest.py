@@ -95,7 +95,8 @@ def stage1_run(tmp_path_factory, processes, builtin_set, configs):
 @pytest.fixture(scope="session")
 def stage2_run(tmp_path_factory, stage1_run, configs):
     """A tiny trained generator on those latents."""
-    from generator.train import Stage2Config, train
+    from generator.stage2 import Stage2Config
+    from generator.train import train
     from runtime.config import load
 
     run = tmp_path_factory.mktemp("runs") / "stage2"

@@ -9,7 +9,7 @@ import torch
 
 from autoencoder.model import VidTwin
 from autoencoder.stage1.config import Stage1Config
-from generator.train import Stage2Config
+from generator.stage2 import Stage2Config
 from runtime.config import dump, load
 from runtime.errors import UserError
 

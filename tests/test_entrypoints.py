@@ -69,10 +69,10 @@ def test_options_are_documented_with_underscores_and_taken_with_hyphens(script, 
     code, said = answer(script, "--help")
     assert code == 0
     assert not re.search(r"--[a-z_.]+-[a-z]", said.out)
-    for option in sorted(set(OPTION.findall(said.out)) - {"--help"})[:12]:
-        written, hyphened = (answer(script, name) for name in (option, f"--{option[2:].replace('_', '-')}"))
-        assert hyphened[0] == written[0]
-        assert hyphened[1].err == written[1].err or written[0] == 0  # one that ran says how long it took
+    for option in sorted({name for name in OPTION.findall(said.out) if "_" in name})[:4]:
+        written, hyphened = (answer(script, name, "--xyzzy") for name in (option, f"--{option[2:].replace('_', '-')}"))
+        assert hyphened[0] == written[0] == 2
+        assert hyphened[1].err == written[1].err
         assert "did you mean" not in written[1].err
 
 

@@ -8,7 +8,7 @@ from autoencoder.cache import CacheConfig, cache_split
 from autoencoder.model import VidTwin
 from autoencoder.stage1.config import Stage1Config
 from autoencoder.train import train as train_stage1
-from generator.train import Stage2Config
+from generator.stage2 import Stage2Config
 from generator.train import train as train_stage2
 from runtime.config import load
 from runtime.weights import load_model

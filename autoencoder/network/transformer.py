@@ -140,14 +140,19 @@ class Transformer(nn.Module):
 
 
 class Patchify(nn.Module):
-    """Patch embedding: a convolution whose kernel is its stride. `b c t h w` pixels to a `b t h w d` grid."""
+    """Patch embedding: a convolution whose kernel is its stride. `b c t h w` pixels to a `b t h w d` grid.
+
+    Computed as the matrix product that it is, which is several times as fast as the convolution.
+    """
 
     def __init__(self, patch: tuple[int, int, int], dim: int, channels: int = 3) -> None:
         super().__init__()
         self.proj = nn.Conv3d(channels, dim, kernel_size=patch, stride=patch)
 
     def forward(self, video: Tensor) -> Tensor:
-        return rearrange(self.proj(video), "b d t h w -> b t h w d")
+        p, q, r = self.proj.kernel_size
+        patches = rearrange(video, "b c (t p) (h q) (w r) -> b t h w (c p q r)", p=p, q=q, r=r)
+        return F.linear(patches, self.proj.weight.flatten(1), self.proj.bias)
 
 
 class Unpatchify(nn.Module):

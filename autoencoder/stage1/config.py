@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from autoencoder.config import VidTwinConfig
 from autoencoder.losses.terms import LossConfig
 from data.config import DataConfig
-from runtime.training.engine import EngineConfig
+from runtime.training.engine_config import EngineConfig
 from runtime.training.loop import LoopConfig
 from runtime.training.optimizer import OptimizerConfig
 

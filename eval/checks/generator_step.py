@@ -11,7 +11,8 @@ from eval.checks.check import Found, Place
 from eval.checks.small import CONFIGS, DIT
 from eval.checks.speed import described
 from generator.diffusion import make_objective
-from generator.train import LatentBatches, Stage2Config, build_session, model_config, training_flops, training_step
+from generator.stage2 import Stage2Config
+from generator.train import LatentBatches, build_session, model_config, training_flops, training_step
 from runtime import distributed
 from runtime.config import load
 from runtime.flops import matmul_rate, timed

@@ -10,7 +10,7 @@ import yaml
 
 from runtime import distributed
 from runtime.errors import UserError
-from runtime.training.engine import EngineConfig
+from runtime.training.engine_config import EngineConfig
 from runtime.training.loop import LoopConfig
 from runtime.training.memory_plan import MemoryPlan, gigabytes, usable
 

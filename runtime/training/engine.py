@@ -9,9 +9,7 @@ import subprocess
 import sys
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, redirect_stdout
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
 
 import torch
 from torch import Tensor, nn
@@ -19,7 +17,9 @@ from torch import Tensor, nn
 from runtime import distributed
 from runtime.errors import UserError
 from runtime.files import write_json
+from runtime.training.engine_config import EngineConfig
 from runtime.training.optimizer import OptimizerConfig, make_optimizer, put_steps_beside_weights
+from runtime.training.prepare import cast_buffers, checkpoint_activations, compile_blocks
 from runtime.training.schedule import warmup_cosine
 from runtime.training.toolchain import put_ninja_on_path, require_compiler
 
@@ -33,40 +33,6 @@ logging.getLogger("DeepSpeed").setLevel(logging.ERROR)
 TAG = "engine"
 LAYOUT = "layout.json"
 REDUCE_BUCKET = 50_000_000  # elements: small enough that reducing begins early in a backward pass
-
-
-@dataclass(frozen=True)
-class EngineConfig:
-    """How a step is computed.
-
-    Attributes:
-        zero_stage: what DeepSpeed ZeRO divides among the processes: 1 optimizer states, 2 and gradients, 3 and weights.
-        precision: of weights and activations; `bf16` keeps float32 master weights and needs a ZeRO stage of 1 or more.
-        accumulation: micro-batches a step; `auto`: as few as fit into a GPU's memory, 1 on a CPU. Each has its own
-            batch norm in the discriminator, so statistics there are of one process's micro-batch, not of the batch.
-        checkpoint_activations: keep each block's input only and compute the block again in the backward pass: a third
-            more time for a fraction of the memory.
-        offload: optimizer states live in CPU memory.
-        compile: `torch.compile` the model (`auto`: on CUDA).
-    """
-
-    zero_stage: Literal[0, 1, 2, 3] = 1
-    precision: Literal["fp32", "bf16"] = "bf16"
-    accumulation: int | Literal["auto"] = "auto"
-    checkpoint_activations: bool = False
-    offload: bool = False
-    compile: Literal["auto", "on", "off"] = "auto"
-
-    def __post_init__(self) -> None:
-        if self.precision == "bf16" and self.zero_stage == 0:
-            raise UserError("bf16 needs --engine.zero_stage 1 or more: stage 0 keeps no float32 master weights")
-
-    @property
-    def dtype(self) -> torch.dtype:
-        return torch.bfloat16 if self.precision == "bf16" else torch.float32
-
-    def compiles(self, device: torch.device) -> bool:
-        return self.compile == "on" or (self.compile == "auto" and device.type == "cuda")
 
 
 class Engine:
@@ -256,36 +222,12 @@ def make_universal(shares: Path, whole: Path) -> None:
         raise UserError(f"{shares} cannot be divided anew: {done.stderr.strip().splitlines()[-1]}")
 
 
-def checkpoint_activations(module: nn.Module) -> None:
-    """Turn diffusers' switch on each model in `module` that has it."""
-    for part in module.modules():
-        if getattr(part, "_supports_gradient_checkpointing", False):
-            part.enable_gradient_checkpointing()
-
-
 def flatten_gradients(optimizer: torch.optim.Optimizer) -> None:
     """Have DeepSpeed's optimizer, which only its engine can make, go on as ours."""
     from runtime.training.zero import FlatZeroOptimizer  # importing it compiles Muon's kernels
 
     optimizer.__class__ = FlatZeroOptimizer
     optimizer.take_over()
-
-
-def cast_buffers(module: nn.Module, dtype: torch.dtype) -> None:
-    """DeepSpeed casts parameters only. Each buffer is replaced: many are views, whose data cannot change their type."""
-    for part in module.modules():
-        for name, buffer in list(part.named_buffers(recurse=False)):
-            if buffer.is_floating_point():
-                setattr(part, name, buffer.to(dtype).contiguous())
-
-
-def compile_blocks(module: nn.Module) -> None:
-    """Compile what is repeated: one compilation serves all blocks, and each hands its gradients over when done."""
-    models = [part for part in module.modules() if getattr(part, "_repeated_blocks", None)]
-    for model in models:
-        model.compile_repeated_blocks()
-    if not models:
-        module.compile()
 
 
 def deepspeed_config(optimizer: OptimizerConfig, config: EngineConfig, micro_batch: int) -> dict[str, object]:

@@ -9,7 +9,8 @@ from torch import Tensor, nn
 
 from runtime import distributed
 from runtime.memory import traced
-from runtime.training.engine import EngineConfig, checkpoint_activations
+from runtime.training.engine_config import EngineConfig
+from runtime.training.prepare import checkpoint_activations
 
 HEADROOM = 1 / 8
 """Of what is free on a GPU, left for what is not counted: DeepSpeed's buckets, the work space of cuDNN, cuBLAS and

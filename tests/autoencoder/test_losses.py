@@ -22,7 +22,7 @@ from autoencoder.losses.terms import (
 from autoencoder.model import VidTwin
 from autoencoder.network.transformer import Unpatchify
 from runtime.errors import UserError
-from runtime.training.engine import EngineConfig
+from runtime.training.engine_config import EngineConfig
 from runtime.training.memory_plan import TracedEngine
 
 

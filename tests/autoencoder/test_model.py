@@ -7,6 +7,7 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 from autoencoder.config import VidTwinConfig
 from autoencoder.model import VidTwin
 from autoencoder.network.posterior import TwinPosterior
+from autoencoder.network.transformer import Patchify
 from data.latents import TwinLatents
 from runtime.errors import UserError
 from runtime.weights import load_model, save_model, weights_hash
@@ -48,6 +49,17 @@ def test_the_encoder_is_causal(model, video, frame, backend):
         z, other = model.encoder(video), model.encoder(changed)
     assert torch.equal(z[:, :, :frame], other[:, :, :frame])
     assert not torch.equal(z[:, :, frame:], other[:, :, frame:])
+
+
+def test_patches_are_embedded_as_the_convolution_does():
+    patchify, video = Patchify((2, 4, 8), 6), torch.randn(2, 3, 4, 12, 16, requires_grad=True)
+    ours, theirs = patchify(video), patchify.proj(video).permute(0, 2, 3, 4, 1)
+    assert torch.allclose(ours, theirs, atol=1e-5)
+    weight = patchify.proj.weight
+    for gradients in zip(
+        *(torch.autograd.grad(out.square().sum(), (weight, video)) for out in (ours, theirs)), strict=True
+    ):
+        assert torch.allclose(*gradients, atol=1e-3)
 
 
 @pytest.mark.parametrize("frame", [1, 3])

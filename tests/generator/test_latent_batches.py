@@ -7,7 +7,8 @@ from safetensors.torch import load_file
 from data.latents import LatentCache
 from data.latents import source as latent_source
 from data.loader import ClipSampler
-from generator.train import LatentBatches, Stage2Config, train
+from generator.stage2 import Stage2Config
+from generator.train import LatentBatches, train
 from runtime.config import load
 
 

@@ -9,7 +9,8 @@ from safetensors.torch import load_file
 
 from generator import sample as sampling
 from generator.pipeline import load_pipeline
-from generator.train import Stage2Config, main, train
+from generator.stage2 import Stage2Config
+from generator.train import main, train
 from runtime.config import load
 
 

@@ -6,7 +6,8 @@ from torch import nn
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from runtime.training.ema import EMA
-from runtime.training.engine import Engine, EngineConfig
+from runtime.training.engine import Engine
+from runtime.training.engine_config import EngineConfig
 from runtime.training.optimizer import OptimizerConfig, put_steps_beside_weights
 from runtime.training.zero import newton_schulz, orthogonalised
 

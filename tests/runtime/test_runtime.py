@@ -12,7 +12,8 @@ from runtime.random import generator
 from runtime.script import script
 from runtime.training import checkpoint
 from runtime.training.ema import EMA
-from runtime.training.engine import Engine, EngineConfig
+from runtime.training.engine import Engine
+from runtime.training.engine_config import EngineConfig
 from runtime.training.optimizer import OptimizerConfig
 from runtime.training.schedule import warmup_cosine
 from runtime.training.tracker import drop_lines_after

@@ -1,0 +1,28 @@
+"""What a configuration does to a module before its engine takes it."""
+
+import torch
+from torch import nn
+
+
+def checkpoint_activations(module: nn.Module) -> None:
+    """Turn diffusers' switch on each model in `module` that has it."""
+    for part in module.modules():
+        if getattr(part, "_supports_gradient_checkpointing", False):
+            part.enable_gradient_checkpointing()
+
+
+def cast_buffers(module: nn.Module, dtype: torch.dtype) -> None:
+    """DeepSpeed casts parameters only. Each buffer is replaced: many are views, whose data cannot change their type."""
+    for part in module.modules():
+        for name, buffer in list(part.named_buffers(recurse=False)):
+            if buffer.is_floating_point():
+                setattr(part, name, buffer.to(dtype).contiguous())
+
+
+def compile_blocks(module: nn.Module) -> None:
+    """Compile what is repeated: one compilation serves all blocks, and each hands its gradients over when done."""
+    models = [part for part in module.modules() if getattr(part, "_repeated_blocks", None)]
+    for model in models:
+        model.compile_repeated_blocks()
+    if not models:
+        module.compile()

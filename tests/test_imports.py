@@ -1,0 +1,40 @@
+"""Who does not train starts without DeepSpeed, and who only starts others without PyTorch."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+WITHOUT_TRAINING = (
+    "data.bench",
+    "data.latents.cache",
+    "data.shards.pack",
+    "data.synthetic.dataset",
+    "data.ucf101",
+    "autoencoder.cache",
+    "autoencoder.reconstruct",
+    "autoencoder.release",
+    "generator.sample",
+    "eval.classifier",
+    "eval.cost",
+    "eval.fvd",
+    "eval.reconstruction",
+    "eval.report",
+)
+
+
+@pytest.mark.parametrize(
+    ("modules", "needless"),
+    [
+        (WITHOUT_TRAINING, ("deepspeed", "tensorboard", "wandb", "matplotlib.pyplot")),
+        (("eval.demo",), ("torch", "diffusers", "numpy")),
+    ],
+    ids=["what does not train", "the demo"],
+)
+def test_a_start_imports_only_what_it_needs(modules, needless):
+    source = f"import sys, {', '.join(modules)}; print(*(name for name in {needless} if name in sys.modules))"
+    done = subprocess.run([sys.executable, "-c", source], cwd=ROOT, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.split() == []
