@@ -1,0 +1,81 @@
+"""A project's folder in which what the documents name is there, small: data, runs, weights, videos, a network."""
+
+from pathlib import Path
+
+import torch
+import torch.nn.functional as F
+from safetensors.torch import save_file
+from torch import Tensor, nn
+
+from autoencoder import cache
+from autoencoder.model import VidTwin
+from autoencoder.release import to_release, write_checkpoint
+from autoencoder.stage1.config import Stage1Config
+from data.latents.bench import RELEASED, Size, write_sparse_cache
+from data.video.frames import write_video
+from generator.config import DiffusionConfig
+from generator.diffusion import make_scheduler
+from generator.dit import DiT
+from generator.pipeline import TwinLatentPipeline, save_pipeline
+from runtime.config import dump, load
+from runtime.weights import save_model
+from tests.documents import ROOT
+
+CLASSES = ("Archery", "Surfing")
+HEADS = {"dim": 24, "num_heads": 12}  # as many heads as a released checkpoint is taken to have
+
+
+class Logits(nn.Module):
+    """The signature of the I3D: 400 numbers of a clip."""
+
+    def forward(self, x: Tensor, rescale: bool = False, resize: bool = False, return_features: bool = False) -> Tensor:
+        return F.adaptive_avg_pool3d(x.mean(1, keepdim=True), [4, 10, 10]).flatten(1)
+
+
+def write_project(root: Path, data: Path, stage1: Path) -> None:
+    """What stands in the documents' commands, in `root`; `stage1` is a small configuration, `data` a UCF-101."""
+    (root / "data").mkdir()
+    (root / "data/ucf101").symlink_to(data)
+    (root / "configs").symlink_to(ROOT / "configs")
+    write_stage1_run(root / "runs/base", data, stage1)
+    write_stage1_run(root / "runs/cached", data, stage1)
+    assert cache.main(["--run", str(root / "runs/cached"), "--splits", "[train]", "--workers", "0"]) == 0
+    write_generator(root / "runs/base/generator/weights/ema", VidTwin.from_pretrained(root / "runs/base/weights/ema"))
+    write_samples(root / "runs/base/samples")
+    (root / "runs/paper").mkdir()
+    write_sparse_cache(root / "runs/paper", Size(8, (4, *RELEASED.structure[1:]), RELEASED.dynamics))
+    for name, frames in (("VIDEO", 9), ("A", 4), ("B", 4)):
+        write_video(root / f"{name}.mp4", torch.randint(256, (frames, 32, 48, 3), dtype=torch.uint8), 8)
+    torch.jit.script(Logits()).save(root / "i3d_torchscript.pt")
+
+
+def write_stage1_run(run: Path, data: Path, stage1: Path) -> None:
+    """Its configuration and weights, the released checkpoint's among them."""
+    config = load(Stage1Config, stage1, ["--run", str(run), "--data.root", str(data)])
+    torch.manual_seed(0)
+    save_model(VidTwin.from_config_fields(config.model), run / "weights/ema")
+    (run / "config.yaml").write_text(dump(config))
+
+
+def write_generator(folder: Path, autoencoder: VidTwin) -> None:
+    sizes, config = {"width": 16, "depth": 1, "num_heads": 2, "class_width": 8}, autoencoder.typed_config
+    shapes = {"structure_shape": config.structure_shape, "dynamics_shape": config.dynamics_shape}
+    pipeline = TwinLatentPipeline(
+        DiT(**sizes, **shapes, num_classes=len(CLASSES)), autoencoder, make_scheduler(DiffusionConfig())
+    )
+    folder.parent.mkdir(parents=True)
+    save_pipeline(pipeline, folder, CLASSES, {"sample_steps": 2, "guidance": 2.0, "fps": 8.0})
+
+
+def write_samples(folder: Path) -> None:
+    folder.mkdir()
+    save_file({"videos": torch.randint(256, (4, 16, 16, 16, 3), dtype=torch.uint8)}, folder / "samples.safetensors")
+
+
+def write_released(root: Path, stage1: Path) -> None:
+    """`vidtwin.ckpt`, and the folders that it and a run of its kind are converted from and to."""
+    fields = load(Stage1Config, stage1, [f"--model.{name}={value}" for name, value in HEADS.items()]).model
+    model = VidTwin.from_config_fields(fields)
+    write_checkpoint(root / "vidtwin.ckpt", to_release(model))
+    save_model(model, root / "weights/release")
+    save_model(model, root / "runs/mine/weights/ema")
