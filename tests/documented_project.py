@@ -1,5 +1,6 @@
 """A project's folder in which what the documents name is there, small: data, runs, weights, videos, a network."""
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import torch
@@ -22,7 +23,7 @@ from runtime.weights import save_model
 from tests.documents import ROOT
 
 CLASSES = ("Archery", "Surfing")
-HEADS = {"dim": 24, "num_heads": 12}  # as many heads as a released checkpoint is taken to have
+RELEASED_HEADS = ["--model.dim=24", "--model.num_heads=12"]  # as many as a released checkpoint is taken to have
 
 
 class Logits(nn.Module):
@@ -37,10 +38,13 @@ def write_project(root: Path, data: Path, stage1: Path) -> None:
     (root / "data").mkdir()
     (root / "data/ucf101").symlink_to(data)
     (root / "configs").symlink_to(ROOT / "configs")
-    write_stage1_run(root / "runs/base", data, stage1)
+    autoencoder = write_stage1_run(root / "runs/base", data, stage1)
     write_stage1_run(root / "runs/cached", data, stage1)
+    released = write_stage1_run(root / "runs/mine", data, stage1, RELEASED_HEADS)
+    write_checkpoint(root / "vidtwin.ckpt", to_release(released))
+    save_model(released, root / "weights/release")
     assert cache.main(["--run", str(root / "runs/cached"), "--splits", "[train]", "--workers", "0"]) == 0
-    write_generator(root / "runs/base/generator/weights/ema", VidTwin.from_pretrained(root / "runs/base/weights/ema"))
+    write_generator(root / "runs/base/generator/weights/ema", autoencoder)
     write_samples(root / "runs/base/samples")
     (root / "runs/paper").mkdir()
     write_sparse_cache(root / "runs/paper", Size(8, (4, *RELEASED.structure[1:]), RELEASED.dynamics))
@@ -49,12 +53,14 @@ def write_project(root: Path, data: Path, stage1: Path) -> None:
     torch.jit.script(Logits()).save(root / "i3d_torchscript.pt")
 
 
-def write_stage1_run(run: Path, data: Path, stage1: Path) -> None:
-    """Its configuration and weights, the released checkpoint's among them."""
-    config = load(Stage1Config, stage1, ["--run", str(run), "--data.root", str(data)])
+def write_stage1_run(run: Path, data: Path, stage1: Path, overrides: Sequence[str] = ()) -> VidTwin:
+    """What stage one leaves that others read: its configuration, and weights."""
+    config = load(Stage1Config, stage1, ["--run", str(run), "--data.root", str(data), *overrides])
     torch.manual_seed(0)
-    save_model(VidTwin.from_config_fields(config.model), run / "weights/ema")
+    model = VidTwin.from_config_fields(config.model)
+    save_model(model, run / "weights/ema")
     (run / "config.yaml").write_text(dump(config))
+    return model
 
 
 def write_generator(folder: Path, autoencoder: VidTwin) -> None:
@@ -70,12 +76,3 @@ def write_generator(folder: Path, autoencoder: VidTwin) -> None:
 def write_samples(folder: Path) -> None:
     folder.mkdir()
     save_file({"videos": torch.randint(256, (4, 16, 16, 16, 3), dtype=torch.uint8)}, folder / "samples.safetensors")
-
-
-def write_released(root: Path, stage1: Path) -> None:
-    """`vidtwin.ckpt`, and the folders that it and a run of its kind are converted from and to."""
-    fields = load(Stage1Config, stage1, [f"--model.{name}={value}" for name, value in HEADS.items()]).model
-    model = VidTwin.from_config_fields(fields)
-    write_checkpoint(root / "vidtwin.ckpt", to_release(model))
-    save_model(model, root / "weights/release")
-    save_model(model, root / "runs/mine/weights/ema")

@@ -9,7 +9,6 @@ import re
 import shlex
 import subprocess
 import tempfile
-from collections.abc import Sequence
 from functools import cache
 from pathlib import Path
 from typing import NamedTuple
@@ -34,6 +33,7 @@ printf '%s\\n' "$@" > arguments
 echo "$RANK $WORLD_SIZE $LOCAL_RANK $MASTER_ADDR $MASTER_PORT" > place
 exit CODE
 """
+PLACE = ("RANK", "WORLD_SIZE", "LOCAL_RANK", "MASTER_ADDR", "MASTER_PORT")
 
 
 class Call(NamedTuple):
@@ -109,7 +109,7 @@ class SlurmJob(NamedTuple):
     """What became of a job's script: what it started, in which place, its exit code, whether it asked to run again."""
 
     call: Call
-    place: dict[str, str]
+    place: dict[str, str | int]
     code: int
     requeued: bool
 
@@ -127,6 +127,6 @@ def slurm_job(script: str, code: int, folder: Path) -> SlurmJob:
     path = f"{folder / 'bin'}:{os.environ['PATH']}"
     done = subprocess.run(["bash", "-c", script], cwd=folder, env={"PATH": path, **job}, check=False)
     [call] = expand([".venv/bin/python", *(folder / "arguments").read_text().splitlines()])
-    names: Sequence[str] = ("RANK", "WORLD_SIZE", "LOCAL_RANK", "MASTER_ADDR", "MASTER_PORT")
-    place = dict(zip(names, (folder / "place").read_text().split(), strict=True))
+    values = [int(each) if each.isdigit() else each for each in (folder / "place").read_text().split()]
+    place = dict(zip(PLACE, values, strict=True))
     return SlurmJob(call._replace(processes=tasks), place, done.returncode, (folder / "requeued").is_file())

@@ -6,7 +6,6 @@ Every call that a command ends in matches one rule, and every rule a call, so th
 import importlib
 import re
 import shutil
-from pathlib import Path
 from typing import NamedTuple
 
 import pytest
@@ -18,9 +17,9 @@ from autoencoder.stage1.config import Stage1Config
 from eval.fvd import PROTOCOLS
 from runtime.config import parse
 from runtime.weights import load_model
-from tests.documented_project import write_project, write_released
+from tests.documented_project import write_project
 from tests.documents import ROOT, Command, blocks, commands, settings
-from tests.launchers import Call, calls, slurm_job
+from tests.launchers import Call, calls, expand, slurm_job
 
 # torch marks TorchScript as deprecated; the published I3D exists in no other form.
 pytestmark = pytest.mark.filterwarnings("ignore:.*torch.jit.*:FutureWarning")
@@ -36,7 +35,7 @@ class Run(NamedTuple):
 
 
 class Elsewhere(NamedTuple):
-    """Run in miniature by another test; here its options are looked up among those that the script names."""
+    """Run in miniature by another test; here its options are looked up among the script's, and its configurations."""
 
     pattern: str
     test: str
@@ -50,14 +49,15 @@ class LeftOut(NamedTuple):
 PLACES = (("/data/", "data/"),)
 CACHED = (("DIR", "runs/cached/latents/train"), ("runs/base/weights", "runs/cached/weights"))
 SMALL = {
-    "autoencoder.train": "--model.encoder_depth=1 --model.decoder_depth=1 --loss.perceptual=0 --loss.adversarial=0",
+    "autoencoder.train": "--model.encoder_depth=1 --model.decoder_depth=1 --model.qformer_depth=1 --loss.perceptual=0 "
+    "--loss.adversarial=0",
     "generator.train": "--model.depth=1",
 }
 RULES = (
     Run(r"autoencoder\.train ", "--dry_run"),
     Run(r"generator\.train ", "--dry_run", (("runs/base/latents/train", "runs/paper"),)),
     # More processes: test_two_processes_write_what_one_does, test_samples_depend_on_seed_and_number_alone.
-    Run(r"autoencoder\.cache --run runs/base", "--workers 0", makes="runs/base/latents/test/manifest.json"),
+    Run(r"autoencoder\.cache --run ", "--workers 0"),
     Run(r"autoencoder\.cache show ", "--num 2", CACHED, "runs/cached/latents/train.png"),
     Run(r"autoencoder\.reconstruct .*VIDEO", makes="VIDEO-vidtwin.mp4"),
     Run(r"autoencoder\.reconstruct .*dynamics_from", makes="A-B-vidtwin.mp4"),
@@ -66,7 +66,6 @@ RULES = (
     Run(r"generator\.sample ", "--num 4 --batch_size 4", makes="runs/base/samples/grid.png"),
     Run(r"eval\.reconstruction ", "--no_lpips --max_videos 4", makes="runs/base/reconstruction.json"),
     Run(r"eval\.fvd ", "--protocol custom --output fvd.json", makes="fvd.json"),
-    Run(r"eval\.cost ", "--output cost.json", (("/base.yaml", "/demo.yaml"), ("/large.yaml", "/demo.yaml"))),
     Run(r"data\.shards pack ", makes="data/shards/train.shards.json"),
     Run(r"data\.ucf101 check "),
     Run(r"data\.latents (info|verify) ", places=CACHED),
@@ -78,11 +77,12 @@ RULES = (
     ),
     Elsewhere(r"data\.bench --latents", "data/test_bench.py::test_reading_latents_is_measured_against_a_plain_file"),
     Elsewhere(
-        r"autoencoder\.bench ", "autoencoder/test_bench.py::test_the_script_writes_the_table_and_names_what_it_leaves_out"
+        r"autoencoder\.bench ",
+        "autoencoder/test_bench.py::test_the_script_writes_the_table_and_names_what_it_leaves_out",
     ),
+    Elsewhere(r"eval\.cost ", "eval/test_cost.py::test_the_script_writes_table_json_and_picture"),
     Elsewhere(r"eval\.demo ", "test_pipeline.py::test_the_demo_makes_everything_it_names_and_resumes"),
     Elsewhere(r"make help", "test_entrypoints.py::test_make_lists_its_targets"),
-    LeftOut(r"autoencoder\.cache --run runs/mine", "the same as of runs/base, of a run that the dry run did not make"),
     LeftOut(r"pytest ", "what runs this test"),
     LeftOut(r"pip install ", "needs a network"),
 )
@@ -92,13 +92,18 @@ RULES = (
 def project(tmp_path_factory, processes, builtin_set, configs):
     root = tmp_path_factory.mktemp("project")
     write_project(root, builtin_set, configs / "stage1.yaml")
-    write_released(root, configs / "stage1.yaml")
     return root
+
+
+@pytest.fixture(scope="module")
+def performed() -> set[Call]:
+    """What was run already: commands share calls."""
+    return set()
 
 
 @pytest.fixture
 def place(project, tmp_path, monkeypatch):
-    """A copy of the project for one command, which works in it."""
+    """A copy of the project for one command, to work in."""
     here = shutil.copytree(project, tmp_path / "project", symlinks=True)
     monkeypatch.chdir(here)
     return here
@@ -108,21 +113,28 @@ def rules_of(call: Call) -> list[Run | Elsewhere | LeftOut]:
     return [rule for rule in RULES if re.match(rule.pattern, str(call))]
 
 
-def perform(call: Call, rule: Run, monkeypatch, added: str = "") -> None:
-    """Its script's `main` in this process, which stands for the first of them all."""
+def run(call: Call, rule: Run, monkeypatch, added: str = "") -> int:
+    """The exit code of its script's `main` in this process, the first of those that the launcher would start."""
     arguments = [*call.arguments, *rule.added.split(), *added.split()]
     for old, new in (*PLACES, *rule.places):
         arguments = [argument.replace(old, new) for argument in arguments]
     if "--dry_run" in arguments:
         monkeypatch.setenv("WORLD_SIZE", str(call.processes))
-    assert main_of(call.module)(arguments) == 0
-    assert Path(rule.makes).exists()
+    return main_of(call.module)(arguments)
 
 
 def main_of(module: str):
     """`main` of a script, or of a package that is run as one."""
     found = importlib.import_module(module)
     return (found if hasattr(found, "main") else importlib.import_module(f"{module}.__main__")).main
+
+
+def check_words(call: Call, capsys) -> None:
+    """Options that there are, and configurations."""
+    options = {word.partition("=")[0] for word in call.arguments if word.startswith("--")}
+    assert not options or options <= options_of(call.module, capsys)
+    for word in call.arguments:
+        assert not word.startswith("configs/") or (ROOT / word).is_file()
 
 
 def options_of(module: str, capsys) -> set[str]:
@@ -145,43 +157,55 @@ def test_every_call_has_one_rule_and_every_rule_a_call():
 
 
 @pytest.mark.parametrize("command", commands(), ids=lambda command: command.place)
-def test_a_documented_command_works(command: Command, place, monkeypatch, capsys):
+def test_a_documented_command_works(command: Command, place, performed, monkeypatch, capsys):
     for call in calls(command):
+        one = call if call.module in SMALL else call._replace(processes=1)
         match rules_of(call):
-            case [Run() as rule]:
-                perform(call, rule, monkeypatch, SMALL.get(call.module, ""))
+            case [Run() as rule] if one not in performed:
+                made = [place / name for name in rule.makes.split()]
+                for file in made:
+                    file.unlink(missing_ok=True)
+                assert run(call, rule, monkeypatch, SMALL.get(call.module, "")) == 0, capsys.readouterr().err
+                assert all(file.is_file() for file in made)
+                performed.add(one)
             case [Elsewhere() as rule]:
+                check_words(call, capsys)
                 file, name = rule.test.split("::")
                 assert f"def {name}(" in (ROOT / "tests" / file).read_text()
-                named = {argument for argument in call.arguments if argument.startswith("--")}
-                assert not named or named <= options_of(call.module, capsys)
+
+
+def trainings() -> set[Call]:
+    return {call for command in commands() for call in calls(command) if call.module in SMALL}
+
+
+def test_trainings_are_documented_for_one_process_eight_and_sixteen(place, monkeypatch, capsys):
+    assert {call.processes for call in trainings()} == {1, 8, 16}
+    [base] = [call for call in trainings() if call.module == "autoencoder.train" and call.processes == 8]
+    assert run(base._replace(processes=16), rules_of(base)[0], monkeypatch) == 2
+    assert "a batch of 24 cannot be split over 16 processes" in capsys.readouterr().err  # as docs/cluster.md says
 
 
 @pytest.mark.full
-@pytest.mark.parametrize("command", commands(), ids=lambda command: command.place)
-def test_a_documented_training_is_planned_at_its_size(command: Command, place, monkeypatch):
-    for call in calls(command):
-        if call.module in SMALL:
-            [rule] = rules_of(call)
-            perform(call, rule, monkeypatch)
+@pytest.mark.parametrize("processes", [1, 8, 16])
+def test_trainings_are_planned_at_their_size_for_other_numbers_of_processes(processes, place, monkeypatch, capsys):
+    for call in trainings():
+        code, said = run(call._replace(processes=processes), rules_of(call)[0], monkeypatch), capsys.readouterr()
+        if code != 0:
+            assert processes != call.processes
+            assert f"cannot be split over {processes} processes" in said.err
 
 
-def test_trainings_are_planned_for_one_process_eight_and_sixteen(place, monkeypatch, capsys):
-    trainings = [call for command in commands() for call in calls(command) if call.module == "autoencoder.train"]
-    assert {call.processes for call in trainings} == {1, 8, 16}
-    base = next(call for call in trainings if call.processes == 8)
-    with pytest.raises(AssertionError):
-        perform(base._replace(processes=16), rules_of(base)[0], monkeypatch, SMALL["autoencoder.train"])
-    assert "a batch of 24 cannot be split over 16 processes" in capsys.readouterr().err
+def test_a_dry_run_of_make_plans_and_does_nothing_else():
+    [plan] = expand(["make", "stage1", "GPUS=8", "ARGS=--dry_run"])
+    assert (plan.module, plan.arguments[-1], plan.processes) == ("autoencoder.train", "--dry_run", 8)
 
 
 @pytest.mark.parametrize(("code", "requeued"), [(0, False), (1, False), (138, True)])
 def test_the_slurm_script_starts_the_documented_training_and_goes_on_when_it_saved(code, requeued, tmp_path):
     [script] = [block.text for block in blocks() if block.is_script]
     job = slurm_job(script, code, tmp_path)
-    others = {call for command in commands() for call in calls(command) if command.place.startswith("docs/cluster.md")}
-    assert job.call in others
-    assert job.place == {"RANK": "9", "WORLD_SIZE": "16", "LOCAL_RANK": "1", "MASTER_ADDR": "node0", "MASTER_PORT": "29500"}
+    assert job.call in trainings()  # the one that torchrun and DeepSpeed's launcher start, too
+    assert job.place == {"RANK": 9, "WORLD_SIZE": 16, "LOCAL_RANK": 1, "MASTER_ADDR": "node0", "MASTER_PORT": 29500}
     assert (job.code, job.requeued) == (code, requeued)
 
 
@@ -190,8 +214,7 @@ def test_a_setting_that_the_prose_names_exists(setting: Command, capsys):
     if setting.words[1:]:
         parse(Stage1Config, setting.words, "")
     else:
-        own_of_torchrun = {option for option in get_args_parser()._option_string_actions}
-        assert setting.words[0] in options_of("autoencoder.train", capsys) | own_of_torchrun
+        assert setting.words[0] in {*options_of("autoencoder.train", capsys), *get_args_parser()._option_string_actions}
 
 
 def test_the_python_of_the_readme_runs(place):
