@@ -1,5 +1,6 @@
 """The diffusion transformer over twin latents (VidTwin, arXiv 2412.17726; after DiT, arXiv 2212.09748)."""
 
+from collections.abc import Callable
 from typing import Literal
 
 import torch
@@ -111,7 +112,7 @@ class DiT(ModelMixin, ConfigMixin):
     """Class-conditional diffusion transformer whose tokens are patches of both latents. Fields: `DiTConfig`.
 
     The latents' channel statistics are part of the weights (buffers, 0 and 1 until `set_statistics`): whoever has
-    the weights can turn samples into latents that `decode` takes.
+    the weights can turn samples into latents that `decode` takes. They stay float32 whatever the model is cast to.
 
     Raises:
         UserError: a patch that does not divide its latent, or heads that do not divide the width.
@@ -120,6 +121,8 @@ class DiT(ModelMixin, ConfigMixin):
     _supports_gradient_checkpointing = True
     _no_split_modules = ("Block",)
     _repeated_blocks = ("Block",)
+    _supports_param_buffer_assignment = False  # loading copies values, so the types of this model stay
+    float32_buffers = Statistics._fields
 
     @register_to_config
     def __init__(
@@ -162,10 +165,10 @@ class DiT(ModelMixin, ConfigMixin):
 
         self.register_buffer("structure_position", position_table(layout.structure_grid, width), persistent=False)
         self.register_buffer("dynamics_position", position_table(layout.dynamics_grid, width), persistent=False)
-        self.register_buffer("structure_mean", torch.zeros(structure_shape[0]))
-        self.register_buffer("structure_std", torch.ones(structure_shape[0]))
-        self.register_buffer("dynamics_mean", torch.zeros(dynamics_shape[0]))
-        self.register_buffer("dynamics_std", torch.ones(dynamics_shape[0]))
+        for latent, channels in (("structure", structure_shape[0]), ("dynamics", dynamics_shape[0])):
+            # Said, for a model is made under another default where it is loaded in another precision.
+            self.register_buffer(f"{latent}_mean", torch.zeros(channels, dtype=torch.float32))
+            self.register_buffer(f"{latent}_std", torch.ones(channels, dtype=torch.float32))
         self._initialise()
 
     def _initialise(self) -> None:
@@ -217,6 +220,14 @@ class DiT(ModelMixin, ConfigMixin):
         # A softmax over a single key is constant: with the null class beside it, a token can choose how much
         # it listens to its class.
         return condition, self.class_embedding(torch.stack([label, torch.full_like(label, self.null_label)], dim=1))
+
+    def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> "DiT":
+        """What `to`, `bfloat16` and the like do; statistics go along as integers do, moved and never cast."""
+        exact = self.statistics
+        super()._apply(fn, recurse)
+        for name, values in exact._asdict().items():
+            setattr(self, name, fn(values.view(torch.int32)).view(torch.float32))
+        return self
 
     @property
     def statistics(self) -> Statistics:

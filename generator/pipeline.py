@@ -34,10 +34,12 @@ class TwinLatentPipeline(DiffusionPipeline):
     ) -> tuple[Tensor, TwinLatents]:
         """Samples `indices` of the stream that `seed` names, one for each class in `labels: b`.
 
-        Returns videos `b c t h w` in [-1, 1] and their latents. The noise of sample i comes from (seed, i) alone.
+        Returns videos `b c t h w` in [-1, 1] and their latents, both float32 in whatever precision the models compute.
+        The noise of sample i comes from (seed, i) alone.
         """
         latents = self.sample_latents(labels, seed, indices, steps, guidance)
-        return self.autoencoder.decode(latents).clamp(-1, 1), latents
+        video = self.autoencoder.decode(latents.to(self.autoencoder.dtype))
+        return video.float().clamp(-1, 1), latents
 
     def sample_latents(self, labels: Tensor, seed: int, indices: list[int], steps: int, guidance: float) -> TwinLatents:
         layout = self.transformer.layout

@@ -136,7 +136,8 @@ def _check_patch(latent: str, axes: tuple[str, ...], shape: tuple[int, ...], pat
 
 def sincos(position: Tensor, width: int) -> Tensor:
     """Sines then cosines of `position` (any shape) at `width / 2` frequencies from 1 down to 1/10000: `... width`."""
-    frequency = torch.exp(-log(10_000) * torch.arange(width // 2, device=position.device) / (width // 2))
+    steps = torch.arange(width // 2, dtype=torch.float32, device=position.device)
+    frequency = torch.exp(-log(10_000) * steps / (width // 2))
     angle = position[..., None] * frequency
     return torch.cat([angle.sin(), angle.cos()], dim=-1)
 
@@ -148,4 +149,5 @@ def position_table(grid: tuple[int, ...], width: int) -> Tensor:
     """
     pairs = [len(part) for part in torch.arange(width // 2).tensor_split(len(grid))]
     axes = torch.meshgrid(*(torch.arange(size) for size in grid), indexing="ij")
-    return torch.cat([sincos(axis.flatten(), 2 * n) for axis, n in zip(axes, pairs, strict=True)], dim=-1)
+    table = torch.cat([sincos(axis.flatten(), 2 * n) for axis, n in zip(axes, pairs, strict=True)], dim=-1)
+    return table.to(torch.get_default_dtype())  # another one where a model is loaded in another precision

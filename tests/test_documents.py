@@ -82,6 +82,7 @@ RULES = (
     ),
     Elsewhere(r"eval\.cost ", "eval/test_cost.py::test_the_script_writes_table_json_and_picture"),
     Elsewhere(r"eval\.demo ", "test_pipeline.py::test_the_demo_makes_everything_it_names_and_resumes"),
+    Elsewhere(r"eval\.check ", "eval/test_check.py::test_all_checks_pass_on_the_cpu"),
     Elsewhere(r"make help", "test_entrypoints.py::test_make_lists_its_targets"),
     LeftOut(r"pytest ", "what runs this test"),
     LeftOut(r"pip install ", "needs a network"),

@@ -13,7 +13,8 @@ def sincos_table(positions: Tensor, dim: int) -> Tensor:
     """Sines, then cosines of `positions` (n) at `dim / 2` wavelengths from 2π to 2π·10⁴: `n dim`."""
     frequencies = 10000.0 ** (-torch.arange(dim // 2, dtype=torch.float64) / (dim // 2))
     angles = torch.outer(positions.double(), frequencies)
-    return torch.cat([angles.sin(), angles.cos()], dim=1).float()
+    # The default type is another one where a model is loaded in another precision.
+    return torch.cat([angles.sin(), angles.cos()], dim=1).to(torch.get_default_dtype())
 
 
 def space_table(h: int, w: int, dim: int) -> Tensor:

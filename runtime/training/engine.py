@@ -8,7 +8,7 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager, redirect_stdout
+from contextlib import AbstractContextManager, contextmanager, nullcontext, redirect_stdout
 from pathlib import Path
 
 import torch
@@ -70,8 +70,6 @@ class Engine:
         if config.compiles(self.device):
             require_compiler(self.device)
             compile_blocks(module)
-        else:
-            torch.compiler.set_stance("force_eager")  # DeepSpeed's Muon would compile itself, for 15 s on a CPU
 
     @property
     def module(self) -> nn.Module:
@@ -85,15 +83,24 @@ class Engine:
     def __call__(self, *args: object, **kwargs: object) -> object:
         return self.deepspeed(*args, **kwargs)
 
+    def stance(self) -> AbstractContextManager:
+        """Around DeepSpeed's work: its Muon compiles itself, for 15 s on a CPU, unless the engine compiles nothing."""
+        return nullcontext() if self.config.compiles(self.device) else torch.compiler.set_stance("force_eager")
+
     def backward(self, loss: Tensor) -> None:
         """A loss that is not finite makes its gradients so: looking at these is enough, and they are shared anyway."""
-        self.deepspeed.backward(loss * (1 + 0 * loss.detach()))
+        with self.stance():
+            self.deepspeed.backward(loss * (1 + 0 * loss.detach()))
 
     def step(self) -> None:
         """Ends a micro-batch; at the last one of a step the weights move."""
-        if not self.deepspeed.is_gradient_accumulation_boundary():
-            self.deepspeed.step()
-            return
+        with self.stance():
+            if self.deepspeed.is_gradient_accumulation_boundary():
+                self.move_weights()
+            else:
+                self.deepspeed.step()
+
+    def move_weights(self) -> None:
         self.set_learning_rate()
         self.step_count += 1
         if self.config.zero_stage:

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from runtime import distributed
 from runtime.memory import traced
 from runtime.training.engine_config import EngineConfig
-from runtime.training.prepare import checkpoint_activations
+from runtime.training.prepare import cast_buffers, checkpoint_activations
 
 HEADROOM = 1 / 8
 """Of what is free on a GPU, left for what is not counted: DeepSpeed's buckets, the work space of cuDNN, cuBLAS and
@@ -29,13 +29,12 @@ class TracedEngine:
         self.module = module.train()
         if config.checkpoint_activations:
             checkpoint_activations(module)
+        cast_buffers(module, config.dtype)
         for part in module.modules():  # `Module.to` cannot exchange fake tensors
             for name, weight in list(part.named_parameters(recurse=False)):
                 cast = nn.Parameter(weight.detach().to(config.dtype))
                 cast.grad = torch.zeros_like(cast)
                 setattr(part, name, cast)
-            for name, buffer in list(part.named_buffers(recurse=False)):
-                setattr(part, name, buffer.to(config.dtype) if buffer.is_floating_point() else buffer)
 
     def __call__(self, *args: object, **kwargs: object) -> object:
         return self.module(*args, **kwargs)

@@ -12,10 +12,14 @@ def checkpoint_activations(module: nn.Module) -> None:
 
 
 def cast_buffers(module: nn.Module, dtype: torch.dtype) -> None:
-    """DeepSpeed casts parameters only. Each buffer is replaced: many are views, whose data cannot change their type."""
+    """DeepSpeed casts parameters only. Each buffer is replaced: many are views, whose data cannot change their type.
+
+    A model names in `float32_buffers` those that it must have in full.
+    """
     for part in module.modules():
+        exact = getattr(part, "float32_buffers", ())
         for name, buffer in list(part.named_buffers(recurse=False)):
-            if buffer.is_floating_point():
+            if buffer.is_floating_point() and name not in exact:
                 setattr(part, name, buffer.to(dtype).contiguous())
 
 

@@ -48,8 +48,7 @@ def test_rows_are_compiled_where_the_configuration_says_so(processes, config, mo
     monkeypatch.setattr(torch, "compile", partial(torch.compile, backend=backend))
     for setting, compiled in (("off", 0), ("on", 1)):
         work = Workload(replace(config, engine=replace(config.engine, compile=setting)), batch=1)
-        with torch.compiler.set_stance("default"):  # engines of other tests have it at `force_eager`
-            ROWS[what](work)[0]()
+        ROWS[what](work)[0]()
         assert len(graphs) == compiled
 
 

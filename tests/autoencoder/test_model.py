@@ -83,8 +83,7 @@ def test_non_square_odd_grid_has_the_shapes_its_config_says(model, video):
 @torch.inference_mode()
 def test_encode_and_decode_are_one_graph_each(model, video):
     encode, decode = (torch.compile(method, backend="eager", fullgraph=True) for method in (model.encode, model.decode))
-    with torch.compiler.set_stance("default"):  # engines of other tests have it at `force_eager`
-        decoded = decode(encode(video).mode())
+    decoded = decode(encode(video).mode())
     assert torch.equal(decoded, model.decode(model.encode(video).mode()))
 
 

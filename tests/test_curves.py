@@ -1,0 +1,110 @@
+"""Losses of a run computed in two ways: in bf16 and in float32, compiled and not.
+
+A run's clips, times and noise follow from its seed, so curves differ by how their steps are computed and by no more.
+Each test says what was measured (largest relative difference of a step's loss); the bounds leave three times that.
+"""
+
+import json
+from pathlib import Path
+
+import pytest
+import torch
+
+from autoencoder.cache import CacheConfig, cache_split
+from autoencoder.model import VidTwin
+from autoencoder.stage1.config import Stage1Config
+from autoencoder.train import train as train_stage1
+from generator.stage2 import Stage2Config
+from generator.train import train as train_stage2
+from runtime.config import load
+from runtime.weights import load_model
+
+# PyTorch hides this warning of its own where it is shown, which is too late where warnings are errors.
+pytestmark = [pytest.mark.full, pytest.mark.filterwarnings("ignore:The .grad attribute of a Tensor that is not a leaf")]
+
+DEMO = Path(__file__).parents[1] / "configs"
+THIRTY_STEPS = ["--loop.steps=30", "--loop.log_every=1", "--loop.validate_every=0", "--optimizer.warmup_steps=5"]
+STAGES = {"one": (train_stage1, Stage1Config), "two": (train_stage2, Stage2Config)}
+
+
+def curve(stage: str, file: Path, run: Path, *overrides: str) -> torch.Tensor:
+    """The loss of every step of a run, none of which may have been left out."""
+    train, config_class = STAGES[stage]
+    train(load(config_class, file, [*overrides, f"--run={run}"]))
+    lines = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
+    steps = [line for line in lines if "loss" in line]
+    assert steps[-1]["skipped_steps"] == 0
+    return torch.tensor([line["loss"] for line in steps])
+
+
+def differences(a: torch.Tensor, b: torch.Tensor) -> torch.Tensor:
+    """Of two curves, relative; shown by `pytest -s`."""
+    apart = (a / b - 1).abs()
+    print(f"{len(a)} steps, {b[0]:.4g} to {b[-1]:.4g}: {apart.max():.2%} apart at most, {apart.mean():.2%} in the mean")
+    return apart
+
+
+@pytest.fixture
+def compiled_and_not(processes, tmp_path):
+    """Both curves, of a run whose blocks are one graph each and compiled once for all of a kind."""
+
+    def run(stage, file, *overrides):
+        counters = torch._dynamo.utils.counters
+        eager = curve(stage, file, tmp_path / "off", "--engine.compile=off", *overrides)
+        torch._dynamo.reset()
+        counters.clear()
+        with torch._dynamo.config.patch(fail_on_recompile_limit_hit=True):
+            compiled = curve(stage, file, tmp_path / "on", "--engine.compile=on", *overrides)
+        print(counters["stats"], counters["graph_break"])
+        return compiled, eager
+
+    return run
+
+
+GAN = ["--loss.adversarial=0.05", "--loss.disc_start=2", "--model.height=32", "--model.width=32"]
+BF16 = ["--engine.precision=bf16", "--loop.validate_every=3"]
+
+
+@pytest.mark.parametrize("zero", [1, 3])
+def test_stage_one_compiled(compiled_and_not, builtin_set, configs, zero):
+    places = [f"--data.root={builtin_set}", f"--engine.zero_stage={zero}"]
+    curves = compiled_and_not("one", configs / "stage1.yaml", *BF16, *GAN, *places)
+    assert differences(*curves).max() < 0.01
+
+
+@pytest.mark.parametrize("objective", ["x0", "flow"])
+@pytest.mark.parametrize("zero", [1, 3])
+def test_stage_two_compiled(compiled_and_not, stage1_run, configs, objective, zero):
+    places = [f"--cache={stage1_run}/latents/train", f"--autoencoder={stage1_run}/weights/ema"]
+    settings = [f"--diffusion.objective={objective}", f"--engine.zero_stage={zero}"]
+    curves = compiled_and_not("two", configs / "stage2.yaml", *BF16, *places, *settings)
+    assert differences(*curves).max() < 0.01
+
+
+@pytest.fixture(scope="module")
+def demo(processes, builtin_set, tmp_path_factory):
+    """Stage one of the demo's size in float32: its run with latents, and its curve."""
+    run = tmp_path_factory.mktemp("fp32")
+    settings = [*THIRTY_STEPS, f"--data.root={builtin_set}", "--sample_posterior=false"]
+    found = curve("one", DEMO / "stage1/demo.yaml", run, *settings)
+    config = load(Stage1Config, DEMO / "stage1/demo.yaml", [*settings, f"--run={run}"])
+    cache_split(CacheConfig(run=str(run), batch_size=8), config, load_model(VidTwin, run / "weights/ema"), "train")
+    return run, settings, found
+
+
+def test_stage_one_in_bf16(demo, tmp_path):
+    _, settings, expected = demo
+    found = curve("one", DEMO / "stage1/demo.yaml", tmp_path, *settings, "--engine.precision=bf16")
+    assert differences(found, expected).max() < 0.01
+
+
+@pytest.mark.parametrize("objective", ["x0", "flow"])
+def test_stage_two_in_bf16(demo, tmp_path, objective):
+    run, *_ = demo
+    settings = [*THIRTY_STEPS, f"--cache={run}/latents/train", f"--autoencoder={run}/weights/ema", "--preview=2"]
+    settings += ["--loop.batch_size=16", f"--diffusion.objective={objective}", "--diffusion.sample_steps=2"]
+    found, expected = (
+        curve("two", DEMO / "stage2/demo.yaml", tmp_path / each, *settings, f"--engine.precision={each}")
+        for each in ("bf16", "fp32")
+    )
+    assert differences(found, expected).max() < 0.01
