@@ -19,7 +19,7 @@ from data.loader import eval_loader
 from eval.classifier import TrainingConfig, accuracy, classifier_frechet, load_or_train
 from eval.pictures import draw_pictures
 from eval.reconstruction import evaluate_reconstruction
-from generator.sample import SAMPLES
+from generator.samples import SAMPLES
 from runtime import distributed
 from runtime.files import write_json
 from runtime.options import OptionParser

@@ -16,6 +16,7 @@ from torch import Tensor
 from data.video.frames import to_uint8, write_video
 from generator.grid import film_strips, labelled_grid
 from generator.pipeline import TwinLatentPipeline, load_pipeline
+from generator.samples import SAMPLES, SETTINGS
 from runtime import distributed
 from runtime.errors import UserError
 from runtime.files import write_json
@@ -26,8 +27,6 @@ from runtime.script import script
 from runtime.tensors import save_tensors
 from runtime.weights import weights_hash
 
-SAMPLES = "samples.safetensors"
-SETTINGS = "samples.json"
 GRID_VIDEOS = 64
 
 

@@ -29,9 +29,10 @@ WITHOUT_TRAINING = (
     ("modules", "needless"),
     [
         (WITHOUT_TRAINING, ("deepspeed", "tensorboard", "wandb", "matplotlib.pyplot")),
+        (("eval.fvd", "eval.classifier", "data.bench", "data.latents.cache"), ("diffusers",)),
         (("eval.demo",), ("torch", "diffusers", "numpy")),
     ],
-    ids=["what does not train", "the demo"],
+    ids=["what does not train", "what has no model of ours", "the demo"],
 )
 def test_a_start_imports_only_what_it_needs(modules, needless):
     source = f"import sys, {', '.join(modules)}; print(*(name for name in {needless} if name in sys.modules))"

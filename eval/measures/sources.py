@@ -18,7 +18,7 @@ from data.folder import find_videos
 from data.index import open_index
 from data.survey import survey
 from data.video.frames import BadVideo, VideoInfo, read_frames
-from generator.sample import SAMPLES
+from generator.samples import SAMPLES
 from runtime.errors import UserError
 from runtime.random import generator
 
