@@ -46,6 +46,7 @@ class Session(Generic[Clip]):
         self.what, self.run, self.loop = what, run, loop
         self.engines, self.ema, self.speed, self.file_of = engines, ema, speed, file_of
         self.step = self.saved_step = 0
+        self.drawn_step = -1
         self.details = ""
         self.best = float("-inf")
         self.skipped_files: set[str] = set()
@@ -157,7 +158,9 @@ class Session(Generic[Clip]):
             self.save(best=True)
 
     def draw_curves(self) -> None:
-        if distributed.is_main():
+        """Once a step is enough: nothing more is logged at it."""
+        if distributed.is_main() and self.drawn_step < self.step:
+            self.drawn_step = self.step
             plot_curves(self.run.folder / "metrics.jsonl", self.run.folder / "curves.png")
 
     def advance(self) -> None:
