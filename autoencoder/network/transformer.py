@@ -148,7 +148,8 @@ class Patchify(nn.Module):
         self.proj = nn.Conv3d(channels, dim, kernel_size=patch, stride=patch)
 
     def forward(self, video: Tensor) -> Tensor:
-        return rearrange(self.proj(video), "b d t h w -> b t h w d")
+        # Every block's sums would keep the convolution's layout, in which a token's values lie far apart.
+        return rearrange(self.proj(video), "b d t h w -> b t h w d").contiguous()
 
 
 class Unpatchify(nn.Module):
