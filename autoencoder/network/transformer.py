@@ -143,7 +143,8 @@ class Transformer(nn.Module):
 class Patchify(nn.Module):
     """Patch embedding: a convolution whose kernel is its stride. `b c t h w` pixels to a `b t h w d` grid.
 
-    Computed as the matrix product that it is, which is several times as fast as the convolution.
+    Computed as the matrix product that it is: faster, and a token's values lie together. The convolution's layout, in
+    which they lie far apart, would be kept by every sum of every block.
     """
 
     def __init__(self, patch: tuple[int, int, int], dim: int, channels: int = 3) -> None:
