@@ -26,6 +26,7 @@ from runtime import distributed
 from runtime.errors import UserError
 from runtime.files import write_json
 from runtime.options import OptionParser
+from runtime.precision import USES, computing_in, use_dtype
 from runtime.progress import track
 from runtime.script import script
 from runtime.weights import load_model, weights_hash
@@ -137,6 +138,16 @@ def describe(path: Path) -> VideoInfo:
     return probe(path)
 
 
+def write(model: VidTwin, video: Path | None, donors: tuple[Path, Path], out: Path | None) -> None:
+    """Panels of a video or of a folder of them, or the donors' reenactment, to `out` or to the default place."""
+    if video and video.is_dir():
+        write_all_panels(model, video, out or Path(f"{video.resolve().name}-vidtwin"))
+    elif video:
+        write_panels(model, video, out or Path(f"{video.stem}-vidtwin.mp4"))
+    else:
+        write_reenactment(model, *donors, out or Path(f"{donors[0].stem}-{donors[1].stem}-vidtwin.mp4"))
+
+
 @script
 def main(argv: list[str]) -> None:
     parser = OptionParser(description="Reconstruct videos, or join the structure of one with the dynamics of another.")
@@ -144,6 +155,7 @@ def main(argv: list[str]) -> None:
     parser.add_argument("--weights", required=True, help="an autoencoder's folder, such as runs/demo/weights/ema")
     parser.add_argument("--structure_from", type=Path, metavar="A")
     parser.add_argument("--dynamics_from", type=Path, metavar="B")
+    parser.add_argument("--precision", choices=USES, default="auto", help="auto: bf16 on a GPU, fp32 on a CPU")
     parser.add_argument(
         "--out",
         type=Path,
@@ -154,13 +166,10 @@ def main(argv: list[str]) -> None:
     donors = args.structure_from, args.dynamics_from
     if bool(args.video) == any(donors) or any(donors) != all(donors):
         raise UserError("give either one VIDEO or folder, or both --structure_from A and --dynamics_from B")
-    model = load_model(VidTwin, args.weights).to(distributed.device())
-    if args.video and args.video.is_dir():
-        write_all_panels(model, args.video, args.out or Path(f"{args.video.resolve().name}-vidtwin"))
-    elif args.video:
-        write_panels(model, args.video, args.out or Path(f"{args.video.stem}-vidtwin.mp4"))
-    else:
-        write_reenactment(model, *donors, args.out or Path(f"{donors[0].stem}-{donors[1].stem}-vidtwin.mp4"))
+    device = distributed.device()
+    model = load_model(VidTwin, args.weights).to(device)
+    with computing_in(use_dtype(args.precision, device), device):
+        write(model, args.video, donors, args.out)
 
 
 if __name__ == "__main__":

@@ -27,6 +27,7 @@ from data.latents import TwinLatents
 from data.pixels import psnr, ssim
 from data.video.frames import to_float, to_uint8, write_video
 from runtime import distributed
+from runtime.precision import computing_in
 from runtime.script import script
 from runtime.training.accumulation import settle_accumulation
 from runtime.training.ema import EMA
@@ -148,13 +149,14 @@ def validate(config: Stage1Config, session: Session, model: VidTwin, held_out: D
 
 def reconstruct(model: VidTwin, video: Tensor, dtype: torch.dtype) -> tuple[TwinLatents, Tensor]:
     """Latents and reconstruction by float32 weights, computed in `dtype`."""
-    with torch.autocast(video.device.type, dtype, enabled=dtype != torch.float32):
+    with computing_in(dtype, video.device):
         latents = model.encode(video).mode()
         return latents, model.decode(latents).float().clamp(-1, 1)
 
 
 def save_panels(config: Stage1Config, session: Session, model: VidTwin, video: Tensor) -> None:
-    frames = to_uint8(four_panels(model, video)[0]).permute(1, 2, 3, 0)
+    with computing_in(config.engine.dtype, video.device):
+        frames = to_uint8(four_panels(model, video)[0]).permute(1, 2, 3, 0)
     session.run.videos.mkdir(exist_ok=True)
     write_video(session.run.videos / f"step_{session.step:08}.mp4", frames, config.data.fps)
     session.tracker.video(session.step, "original, reconstruction, structure, dynamics", frames, config.data.fps)

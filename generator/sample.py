@@ -21,6 +21,7 @@ from runtime import distributed
 from runtime.errors import UserError
 from runtime.files import write_json
 from runtime.options import OptionParser
+from runtime.precision import USES, Use, computing_in, use_dtype
 from runtime.progress import Progress
 from runtime.random import seed_of
 from runtime.script import script
@@ -109,24 +110,37 @@ def write_for_the_eye(out: Path, tensors: dict[str, Tensor], classes: tuple[str,
     return files
 
 
-def write_samples(weights: str, classes: str, num: int, seed: int, out: Path, **settings: float | int | None) -> None:
+def write_samples(
+    weights: str,
+    classes: str,
+    num: int,
+    steps: int | None,
+    guidance: float | None,
+    seed: int,
+    batch_size: int,
+    precision: Use,
+    fps: float | None,
+    out: Path,
+) -> None:
     """The whole of what the script does; see its options for the meaning of the arguments."""
     pipeline, known, sampling = load_pipeline(weights)
     chosen = chosen_classes(classes, known)
     labels = torch.tensor([chosen[i % len(chosen)] for i in range(num)])
-    steps = settings["steps"] or sampling["sample_steps"]
-    guidance = sampling["guidance"] if settings["guidance"] is None else settings["guidance"]
+    steps = steps or sampling["sample_steps"]
+    guidance = sampling["guidance"] if guidance is None else guidance
     out.mkdir(parents=True, exist_ok=True)
     pipeline.set_progress_bar_config(disable=True)
-    batch_size = settings["batch_size"]
-    parts = parts_folder(out, weights_hash(pipeline.transformer), labels.tolist(), seed, steps, guidance, batch_size)
+    device = distributed.device()
+    dtype, named = use_dtype(precision, device), weights_hash(pipeline.transformer)
+    parts = parts_folder(out, named, labels.tolist(), seed, steps, guidance, batch_size, str(dtype))
     parts.mkdir(exist_ok=True)
-    generate(pipeline.to(distributed.device()), labels, parts, seed, steps, guidance, batch_size)
+    with computing_in(dtype, device):
+        generate(pipeline.to(device), labels, parts, seed, steps, guidance, batch_size)
     distributed.barrier()
     if distributed.is_main():
         tensors = collect(out, parts, num, batch_size)
         remove_earlier(out)
-        files = write_for_the_eye(out, tensors, known, settings["fps"] or sampling["fps"])
+        files = write_for_the_eye(out, tensors, known, fps or sampling["fps"])
         described = {"weights": str(weights), "num": num, "seed": seed, "steps": steps, "guidance": guidance}
         write_json(out / SETTINGS, {**described, "videos": files})
     distributed.barrier()
@@ -142,6 +156,7 @@ def main(argv: list[str]) -> None:
     parser.add_argument("--guidance", type=float, help="classifier-free guidance scale (default: the configuration's)")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--batch_size", type=int, default=16, help="videos in one pass; equal batches give equal bits")
+    parser.add_argument("--precision", choices=USES, default="auto", help="auto: bf16 on a GPU, fp32 on a CPU")
     parser.add_argument("--fps", type=float, help="of the mp4 files (default: the rate the autoencoder was trained at)")
     parser.add_argument("--out", type=Path, required=True)
     args = parser.parse_args(argv)

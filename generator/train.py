@@ -27,6 +27,7 @@ from generator.tokens import Statistics
 from runtime import distributed
 from runtime.errors import UserError
 from runtime.flops import count_flops
+from runtime.precision import computing_in
 from runtime.random import generator
 from runtime.script import script
 from runtime.training.accumulation import settle_accumulation
@@ -183,9 +184,9 @@ def preview(config: Stage2Config, session: Session, pipeline: TwinLatentPipeline
     if not distributed.is_main():
         return
     labels = torch.arange(config.preview) % len(cache.classes)
-    video, _ = pipeline(
-        labels, config.loop.seed, list(range(config.preview)), config.diffusion.sample_steps, config.diffusion.guidance
-    )
+    sampling = config.diffusion.sample_steps, config.diffusion.guidance
+    with computing_in(config.engine.dtype, distributed.device()):
+        video, _ = pipeline(labels, config.loop.seed, list(range(config.preview)), *sampling)
     frames = to_uint8(video).permute(0, 2, 3, 4, 1).cpu()
     grid = labelled_grid(frames, [cache.classes[label] for label in labels])
     session.run.videos.mkdir(exist_ok=True)

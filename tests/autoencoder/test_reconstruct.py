@@ -59,13 +59,12 @@ def test_a_video_keeps_its_frames_and_rate(stage1_run, videos):
     assert (probe(out).frames, probe(out).width) == (3, 48)
 
 
-def test_the_first_panel_is_the_video(stage1_run, videos):
-    assert (
-        main(["--weights", str(stage1_run / "weights/ema"), str(videos / "long.mp4"), "--out", str(videos / "o.mp4")])
-        == 0
-    )
+@pytest.mark.parametrize("precision", ["fp32", "bf16"])
+def test_the_first_panel_is_the_video(stage1_run, videos, precision):
+    weights, out = str(stage1_run / "weights/ema"), videos / "o.mp4"
+    assert main(["--weights", weights, str(videos / "long.mp4"), "--out", str(out), "--precision", precision]) == 0
     original = decode_all(probe(videos / "long.mp4"), (16, 16)).float()
-    panel = decode_all(probe(videos / "o.mp4"))[:, :, :16].float()
+    panel = decode_all(probe(out))[:, :, :16].float()
     assert (panel - original).abs().mean() < 8
 
 

@@ -69,9 +69,10 @@ def test_a_cache_of_another_autoencoder_is_refused(stage1_run, configs, tmp_path
     assert "no latent cache" in capsys.readouterr().err
 
 
-def sample(weights, out, num=5, batch_size=2):
+def sample(weights, out, num=5, batch_size=2, precision="auto"):
+    settings = {"steps": 2, "guidance": 1.5, "seed": 3, "fps": None}
     sampling.write_samples(
-        str(weights), "Spin,Blink", num, seed=3, out=out, steps=2, guidance=1.5, batch_size=batch_size, fps=None
+        str(weights), "Spin,Blink", num, out=out, batch_size=batch_size, precision=precision, **settings
     )
     return load_file(out / "samples.safetensors")
 
@@ -88,6 +89,10 @@ def test_samples_depend_on_seed_and_number_alone(stage2_run, launch, tmp_path):
     other = sample(folder, tmp_path / "other", batch_size=5)
     for latent in ("structure", "dynamics"):
         torch.testing.assert_close(other[latent], one[latent], rtol=0, atol=1e-3)
+    assert equal(sample(folder, tmp_path / "full", precision="fp32"), one)
+    coarse = sample(folder, tmp_path / "coarse", precision="bf16")
+    for latent in ("structure", "dynamics"):
+        assert 0 < (coarse[latent] - one[latent]).abs().max() < 0.05 * one[latent].abs().max()
     first = sample(folder, tmp_path / "first", num=2)
     assert all(torch.equal(first[name], one[name][:2]) for name in one)
 
