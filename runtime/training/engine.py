@@ -19,6 +19,7 @@ from torch import Tensor, nn
 from runtime import distributed
 from runtime.errors import UserError
 from runtime.files import write_json
+from runtime.training.compilation import compile_blocks, compiled_parts
 from runtime.training.optimizer import OptimizerConfig, make_optimizer, put_steps_beside_weights
 from runtime.training.schedule import warmup_cosine
 from runtime.training.toolchain import put_ninja_on_path, require_compiler
@@ -26,7 +27,7 @@ from runtime.training.toolchain import put_ninja_on_path, require_compiler
 # Said beforehand, DeepSpeed does not have to search for it and report on the search.
 os.environ.setdefault("DS_ACCELERATOR", "cuda" if torch.cuda.is_available() else "cpu")
 import deepspeed
-from deepspeed.utils import safe_get_full_fp32_param, safe_set_full_fp32_param
+from deepspeed.utils import safe_get_full_fp32_param, safe_set_full_fp32_param, set_z3_leaf_module
 
 logging.getLogger("DeepSpeed").setLevel(logging.ERROR)
 
@@ -47,7 +48,7 @@ class EngineConfig:
         checkpoint_activations: keep each block's input only and compute the block again in the backward pass: a third
             more time for a fraction of the memory.
         offload: optimizer states live in CPU memory.
-        compile: `torch.compile` the model (`auto`: on CUDA).
+        compile: `torch.compile` the model's blocks (`auto`: on CUDA); stage 3 then gathers weights block by block.
     """
 
     zero_stage: Literal[0, 1, 2, 3] = 1
@@ -88,11 +89,16 @@ class Engine:
         put_ninja_on_path()
         self.step_count = 0
         self.skipped = False
+        self.compiles = config.compiles(distributed.device())
         self.parameters = sum(parameter.numel() for parameter in module.parameters())
         module.to(distributed.device())
         if config.checkpoint_activations:
             checkpoint_activations(module)
         cast_buffers(module, config.dtype)
+        if self.compiles:
+            require_compiler(distributed.device())
+            for part in compiled_parts(module):
+                set_z3_leaf_module(part, True)  # ZeRO 3 gathers it at once: hooks inside would break its graph
         with redirect_stdout(io.StringIO()):  # it reports on every extension that it builds or finds
             self.deepspeed, self.optimizer, _, _ = deepspeed.initialize(
                 model=module,
@@ -101,8 +107,7 @@ class Engine:
             )
         if config.zero_stage in (1, 2) and not config.offload:
             flatten_gradients(self.optimizer)
-        if config.compiles(self.device):
-            require_compiler(self.device)
+        if self.compiles:
             compile_blocks(module)
 
     @property
@@ -119,7 +124,7 @@ class Engine:
 
     def stance(self) -> AbstractContextManager:
         """Around DeepSpeed's work: its Muon compiles itself, for 15 s on a CPU, unless the engine compiles nothing."""
-        return nullcontext() if self.config.compiles(self.device) else torch.compiler.set_stance("force_eager")
+        return nullcontext() if self.compiles else torch.compiler.set_stance("force_eager")
 
     def backward(self, loss: Tensor) -> None:
         """A loss that is not finite makes its gradients so: looking at these is enough, and they are shared anyway."""
@@ -288,15 +293,6 @@ def cast_buffers(module: nn.Module, dtype: torch.dtype) -> None:
         for name, buffer in list(part.named_buffers(recurse=False)):
             if buffer.is_floating_point() and name not in exact:
                 setattr(part, name, buffer.to(dtype).contiguous())
-
-
-def compile_blocks(module: nn.Module) -> None:
-    """Compile what is repeated: one compilation serves all blocks, and each hands its gradients over when done."""
-    models = [part for part in module.modules() if getattr(part, "_repeated_blocks", None)]
-    for model in models:
-        model.compile_repeated_blocks()
-    if not models:
-        module.compile()
 
 
 def deepspeed_config(optimizer: OptimizerConfig, config: EngineConfig, micro_batch: int) -> dict[str, object]:
