@@ -1,6 +1,8 @@
 """What the engine compiles is one graph a block, compiled once for all blocks of a kind, in the types it casts to."""
 
 import copy
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 import pytest
 import torch
@@ -10,7 +12,8 @@ from autoencoder.losses.discriminator import PatchDiscriminator
 from autoencoder.model import VidTwin
 from data.latents import TwinLatents
 from generator.dit import DiT
-from runtime.training.engine import Engine, EngineConfig, cast_buffers, compile_blocks
+from runtime.training.compilation import compile_blocks
+from runtime.training.engine import Engine, EngineConfig, cast_buffers
 from runtime.training.optimizer import OptimizerConfig
 
 # PyTorch hides this warning of its own where it is shown, which is too late where warnings are errors.
@@ -42,7 +45,7 @@ def dit(depth: int) -> tuple[nn.Module, tuple]:
 
 
 def discriminator(_: int) -> tuple[nn.Module, tuple]:
-    clip = torch.zeros(1, 3, 2, 32, 32, dtype=torch.bfloat16)
+    clip = torch.zeros(1, 3, 1, 24, 24, dtype=torch.bfloat16)
     return PatchDiscriminator(), (clip, clip)
 
 
@@ -55,6 +58,20 @@ def step(model: nn.Module, inputs: tuple) -> list[torch.Tensor]:
     return [*outputs, *(p.grad for p in model.parameters() if p.grad is not None)]
 
 
+@contextmanager
+def counted() -> Iterator[dict]:
+    """What is compiled inside, by Dynamo alone; code of earlier compilations is forgotten."""
+    torch._dynamo.reset()
+    torch._dynamo.utils.counters.clear()
+    with torch.compiler.set_stance(force_backend="eager"):
+        yield torch._dynamo.utils.counters
+
+
+def assert_whole(counters: dict, kinds: int) -> None:
+    assert not counters["graph_break"]
+    assert counters["stats"]["unique_graphs"] == kinds
+
+
 @pytest.mark.parametrize(("make", "depth", "kinds"), [(vidtwin, 3, 5), (dit, 3, 1), (discriminator, 1, 1)])
 def test_blocks_are_one_graph_each(make, depth, kinds):
     """VidTwin's kinds: blocks with and without positions in time; the Q-Former's first layer, whose queries are one for
@@ -65,29 +82,27 @@ def test_blocks_are_one_graph_each(make, depth, kinds):
     model.bfloat16().train()
     expected = step(copy.deepcopy(model), inputs)
     compile_blocks(model)
-    torch._dynamo.reset()
-    counters = torch._dynamo.utils.counters
-    counters.clear()
-    with torch.compiler.set_stance(force_backend="eager"):
+    with counted() as counters:
         found = step(model, inputs)
-    assert not counters["graph_break"]
-    assert counters["stats"]["unique_graphs"] == kinds
+    assert_whole(counters, kinds)
     for one, other in zip(found, expected, strict=True):
         torch.testing.assert_close(one, other, rtol=0, atol=0)
 
 
-def test_an_engine_that_compiles_nothing_leaves_others_compiled(processes):
-    """Two of one process; the second is compiled although the first, with a Muon that would compile itself, is not."""
-    counters, optimizer = torch._dynamo.utils.counters, OptimizerConfig(name="muon", warmup_steps=1)
-    inputs = torch.randn(4, 6)
-    for compile, stage, graphs in (("off", 0, 0), ("on", 1, 1)):
-        torch._dynamo.reset()
-        counters.clear()
-        with torch.compiler.set_stance(force_backend="eager"):
-            module = nn.ModuleDict({"blocks": nn.ModuleList([nn.Linear(6, 6)])})
-            module.forward = lambda x, module=module: module["blocks"][0](x).square().mean()
-            config = EngineConfig(stage, "fp32", 1, compile=compile)
-            engine = Engine(module, optimizer, config, micro_batch=4, total_steps=2)
-            engine.backward(engine(inputs))
-            engine.step()
-        assert counters["stats"]["unique_graphs"] == graphs
+def train_a_step(compile: str, stage: int, optimizer: str) -> None:
+    torch.manual_seed(0)
+    model, inputs = dit(2)
+    config = EngineConfig(stage, "fp32", 1, compile=compile)
+    engine = Engine(model, OptimizerConfig(optimizer, warmup_steps=1), config, micro_batch=3, total_steps=2)
+    engine.backward(sum(each.square().mean() for each in engine(*inputs)))
+    engine.step()
+
+
+@pytest.mark.parametrize("stage", [1, 3])
+def test_engines_of_one_process_compile_as_each_was_told(processes, stage):
+    """The first one's Muon would compile itself. At stage 3, DeepSpeed's hooks stay out of the second one's graph."""
+    with counted() as counters:
+        train_a_step("off", 0, "muon")
+        assert_whole(counters, 0)
+        train_a_step("on", stage, "adam")
+        assert_whole(counters, 1)

@@ -17,16 +17,17 @@ from torch import Tensor, nn
 from runtime import distributed
 from runtime.errors import UserError
 from runtime.files import write_json
+from runtime.training.compilation import compile_blocks, compiled_parts
 from runtime.training.engine_config import EngineConfig
 from runtime.training.optimizer import OptimizerConfig, make_optimizer, put_steps_beside_weights
-from runtime.training.prepare import cast_buffers, checkpoint_activations, compile_blocks
+from runtime.training.prepare import cast_buffers, checkpoint_activations
 from runtime.training.schedule import warmup_cosine
 from runtime.training.toolchain import put_ninja_on_path, require_compiler
 
 # Said beforehand, DeepSpeed does not have to search for it and report on the search.
 os.environ.setdefault("DS_ACCELERATOR", "cuda" if torch.cuda.is_available() else "cpu")
 import deepspeed
-from deepspeed.utils import safe_get_full_fp32_param, safe_set_full_fp32_param
+from deepspeed.utils import safe_get_full_fp32_param, safe_set_full_fp32_param, set_z3_leaf_module
 
 logging.getLogger("DeepSpeed").setLevel(logging.ERROR)
 
@@ -54,11 +55,16 @@ class Engine:
         put_ninja_on_path()
         self.step_count = 0
         self.skipped = False
+        self.compiles = config.compiles(distributed.device())
         self.parameters = sum(parameter.numel() for parameter in module.parameters())
         module.to(distributed.device())
         if config.checkpoint_activations:
             checkpoint_activations(module)
         cast_buffers(module, config.dtype)
+        if self.compiles:
+            require_compiler(distributed.device())
+            for part in compiled_parts(module):
+                set_z3_leaf_module(part, True)  # ZeRO 3 gathers it at once: hooks inside would break its graph
         with redirect_stdout(io.StringIO()):  # it reports on every extension that it builds or finds
             self.deepspeed, self.optimizer, _, _ = deepspeed.initialize(
                 model=module,
@@ -67,8 +73,7 @@ class Engine:
             )
         if config.zero_stage in (1, 2) and not config.offload:
             flatten_gradients(self.optimizer)
-        if config.compiles(self.device):
-            require_compiler(self.device)
+        if self.compiles:
             compile_blocks(module)
 
     @property
@@ -85,7 +90,7 @@ class Engine:
 
     def stance(self) -> AbstractContextManager:
         """Around DeepSpeed's work: its Muon compiles itself, for 15 s on a CPU, unless the engine compiles nothing."""
-        return nullcontext() if self.config.compiles(self.device) else torch.compiler.set_stance("force_eager")
+        return nullcontext() if self.compiles else torch.compiler.set_stance("force_eager")
 
     def backward(self, loss: Tensor) -> None:
         """A loss that is not finite makes its gradients so: looking at these is enough, and they are shared anyway."""

@@ -20,7 +20,7 @@ class EngineConfig:
         checkpoint_activations: keep each block's input only and compute the block again in the backward pass: a third
             more time for a fraction of the memory.
         offload: optimizer states live in CPU memory.
-        compile: `torch.compile` the model (`auto`: on CUDA).
+        compile: `torch.compile` the model's blocks (`auto`: on CUDA); stage 3 then gathers weights block by block.
     """
 
     zero_stage: Literal[0, 1, 2, 3] = 1

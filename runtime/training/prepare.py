@@ -21,12 +21,3 @@ def cast_buffers(module: nn.Module, dtype: torch.dtype) -> None:
         for name, buffer in list(part.named_buffers(recurse=False)):
             if buffer.is_floating_point() and name not in exact:
                 setattr(part, name, buffer.to(dtype).contiguous())
-
-
-def compile_blocks(module: nn.Module) -> None:
-    """Compile what is repeated: one compilation serves all blocks, and each hands its gradients over when done."""
-    models = [part for part in module.modules() if getattr(part, "_repeated_blocks", None)]
-    for model in models:
-        model.compile_repeated_blocks()
-    if not models:
-        module.compile()

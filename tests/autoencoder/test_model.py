@@ -87,6 +87,16 @@ def test_encode_and_decode_are_one_graph_each(model, video):
     assert torch.equal(decoded, model.decode(model.encode(video).mode()))
 
 
+def test_it_can_be_loaded_in_bfloat16(model, video, tmp_path):
+    """As diffusers loads: made under another default type, then filled."""
+    model.save_pretrained(tmp_path)
+    loaded = VidTwin.from_pretrained(tmp_path, local_files_only=True, torch_dtype=torch.bfloat16)
+    cast = model.bfloat16().state_dict()
+    assert {name for name, each in loaded.state_dict().items() if not torch.equal(each, cast[name])} == set()
+    with torch.inference_mode():
+        assert loaded.encode(video.bfloat16()).mode().structure.dtype == torch.bfloat16
+
+
 def test_structure_alone_ignores_dynamics_and_the_reverse(model, video):
     a, b = model.encode(video).mode(), model.encode(video.flip(0)).mode()
     swapped = TwinLatents(a.structure, b.dynamics)

@@ -39,6 +39,14 @@ def test_ssim_stays_float32_under_autocast(pair):
     assert torch.equal(under_autocast, ssim(*pair))
 
 
+@pytest.mark.parametrize("measure", [psnr, ssim])
+def test_bfloat16_videos_are_measured_in_float32(pair, measure):
+    coarse = [video.bfloat16() for video in pair]
+    found = measure(*coarse)
+    assert found.dtype == torch.float32
+    assert torch.equal(found, measure(*(video.float() for video in coarse)))
+
+
 class Operations(TorchDispatchMode):
     """Names of the operations that run inside the block."""
 

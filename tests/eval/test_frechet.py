@@ -29,6 +29,15 @@ def test_mean_and_covariance_are_numpys_and_survive_a_large_offset():
     np.testing.assert_allclose(seen.covariance, np.cov(x.numpy(), rowvar=False), rtol=1e-7, atol=1e-7)
 
 
+def test_bfloat16_features_are_summed_in_float64():
+    x = features(50, 6, 5, offset=3.0).bfloat16()
+    seen, expected = statistics(x), statistics(x.double())
+    assert seen.mean.dtype == seen.covariance.dtype == torch.float64
+    assert torch.equal(seen.mean, expected.mean)
+    assert torch.equal(seen.covariance, expected.covariance)
+    assert frechet_distance(seen, expected) < 1e-9
+
+
 def test_merging_parts_equals_one_pass():
     x = features(60, 5, 1, offset=3.0)
     merged = FeatureStatistics(5).merge(statistics(x[:17])).merge(statistics(x[17:]))

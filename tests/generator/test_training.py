@@ -59,6 +59,22 @@ def test_the_pipeline_folder_is_whole(stage1_run, stage2_run):
     assert equal(dict(pipeline.autoencoder.state_dict()), encoder)
 
 
+def test_a_pipeline_in_bfloat16_rounds_its_models_alone(stage2_run):
+    exact, coarse = (load_pipeline(stage2_run / "weights" / "ema")[0] for _ in range(2))
+    coarse.to(torch.bfloat16)
+    assert coarse.transformer.dtype == coarse.autoencoder.dtype == torch.bfloat16
+    labels, samples = torch.arange(4), []
+    for pipeline in (exact, coarse):
+        pipeline.set_progress_bar_config(disable=True)
+        video, latents = pipeline(labels, seed=0, indices=list(range(4)), steps=2, guidance=2.0)
+        samples.append((*pipeline.transformer.statistics, pipeline.scheduler.sigmas, *latents, video))
+    assert {each.dtype for each in samples[1]} == {torch.float32}
+    for found, expected in zip(*(each[:5] for each in samples), strict=True):
+        assert torch.equal(found, expected)
+    for found, expected in zip(*(each[5:] for each in samples), strict=True):
+        assert (found - expected).norm() < 0.02 * expected.norm()
+
+
 def test_a_cache_of_another_autoencoder_is_refused(stage1_run, configs, tmp_path, capsys):
     arguments = ["--config", str(configs / "stage2.yaml"), "--run", str(tmp_path / "run")]
     arguments += ["--cache", str(stage1_run / "latents/train"), "--autoencoder", str(stage1_run / "weights/raw")]

@@ -95,6 +95,27 @@ def test_bf16_gradients_are_added_up_in_float32(processes):
     torch.testing.assert_close(found, total, rtol=1e-5, atol=1e-7)
 
 
+@pytest.mark.parametrize("stage", [1, 2, 3])
+def test_states_rates_and_averages_of_a_bf16_run_are_those_of_float32(processes, stage):
+    """Weights alone are coarse: what moves them is not, nor is the schedule, nor an average that hardly moves."""
+    engine, exact = (make(2, "adam", precision, stage) for precision in ("bf16", "fp32"))
+    ema = EMA(engine, Blocks(2), decay=0.9999)
+    ema.updates = 10**6  # the start, in which it moves fast, is over
+    before = [share.double() for share in ema.shares]
+    for step in range(3):
+        for each in (engine, exact):
+            each.backward(each(inputs(each, step)))
+            each.step()
+        assert engine.learning_rate == exact.learning_rate
+    ema.update()
+    assert next(engine.module.parameters()).dtype == torch.bfloat16
+    states = [each for state in engine.optimizer.optimizer.state.values() for each in state.values()]
+    assert {each.dtype for each in (*engine.master, *ema.shares, *states)} == {torch.float32}
+    assert len(states) >= 3
+    for share, start, weights in zip(ema.shares, before, engine.master, strict=True):
+        torch.testing.assert_close(share.double() - start, 1e-4 * (weights - start), rtol=1e-2, atol=1e-7)
+
+
 def test_a_parameter_without_a_gradient_gets_none_of_the_step_before(processes):
     engine = make(2, "adam")
     engine.backward(engine(inputs(engine, 0)))
