@@ -27,11 +27,11 @@ from data.latents import TwinLatents
 from data.pixels import psnr, ssim
 from data.video.frames import to_float, to_uint8, write_video
 from runtime import distributed
+from runtime.engine.engine import Engine
 from runtime.precision import computing_in
 from runtime.script import script
 from runtime.training.accumulation import settle_accumulation
 from runtime.training.ema import EMA
-from runtime.training.engine import Engine
 from runtime.training.loop import describe_plan, load_raw_weights, run_or_plan, save_both
 from runtime.training.run import RunFolder
 from runtime.training.session import Session

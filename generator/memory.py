@@ -10,8 +10,8 @@ from data.latents import TwinLatents
 from generator.config import DiffusionConfig, DiTConfig
 from generator.diffusion import diffusion_loss, make_objective
 from generator.dit import DiT
+from runtime.engine.config import EngineConfig
 from runtime.random import generator
-from runtime.training.engine_config import EngineConfig
 from runtime.training.loop import LoopConfig
 from runtime.training.memory_plan import MemoryPlan, MicroBatch, States, TracedEngine, trace_micro_batch
 

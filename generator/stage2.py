@@ -3,9 +3,9 @@
 from dataclasses import dataclass
 
 from generator.config import DiffusionConfig, ModelConfig
-from runtime.training.engine_config import EngineConfig
+from runtime.engine.config import EngineConfig
+from runtime.engine.optimizer import OptimizerConfig
 from runtime.training.loop import LoopConfig
-from runtime.training.optimizer import OptimizerConfig
 
 
 @dataclass(frozen=True)

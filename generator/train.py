@@ -25,6 +25,7 @@ from generator.pipeline import TwinLatentPipeline, save_pipeline
 from generator.stage2 import Stage2Config
 from generator.tokens import Statistics
 from runtime import distributed
+from runtime.engine.engine import Engine
 from runtime.errors import UserError
 from runtime.flops import count_flops
 from runtime.precision import computing_in
@@ -32,7 +33,6 @@ from runtime.random import generator
 from runtime.script import script
 from runtime.training.accumulation import settle_accumulation
 from runtime.training.ema import EMA
-from runtime.training.engine import Engine
 from runtime.training.loop import describe_plan, load_raw_weights, run_or_plan
 from runtime.training.memory_plan import MemoryPlan
 from runtime.training.run import RunFolder

@@ -12,9 +12,9 @@ from autoencoder.losses.discriminator import PatchDiscriminator
 from autoencoder.model import VidTwin
 from data.latents import TwinLatents
 from generator.dit import DiT
-from runtime.training.compilation import compile_blocks
-from runtime.training.engine import Engine, EngineConfig, cast_buffers
-from runtime.training.optimizer import OptimizerConfig
+from runtime.engine.compilation import compile_blocks
+from runtime.engine.engine import Engine, EngineConfig, cast_buffers
+from runtime.engine.optimizer import OptimizerConfig
 
 # PyTorch hides this warning of its own where it is shown, which is too late where warnings are errors.
 pytestmark = pytest.mark.filterwarnings("ignore:The .grad attribute of a Tensor that is not a leaf")

@@ -14,7 +14,7 @@ from autoencoder.losses.terms import (
 )
 from autoencoder.model import VidTwin
 from autoencoder.network.posterior import TwinPosterior
-from runtime.training.engine import Engine
+from runtime.engine.engine import Engine
 
 
 class ScaledAutoencoder(nn.Module):

@@ -5,9 +5,9 @@ from dataclasses import dataclass
 from autoencoder.config import VidTwinConfig
 from autoencoder.losses.terms import LossConfig
 from data.config import DataConfig
-from runtime.training.engine_config import EngineConfig
+from runtime.engine.config import EngineConfig
+from runtime.engine.optimizer import OptimizerConfig
 from runtime.training.loop import LoopConfig
-from runtime.training.optimizer import OptimizerConfig
 
 
 @dataclass(frozen=True)

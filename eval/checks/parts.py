@@ -19,10 +19,10 @@ from eval.checks.small import CONFIGS, TINY_VIDTWIN
 from eval.checks.speed import BATCH
 from runtime import distributed
 from runtime.config import load
+from runtime.engine.engine import Engine
 from runtime.flops import timed
 from runtime.script import quiet_libraries
 from runtime.training.ema import EMA
-from runtime.training.engine import Engine
 from runtime.training.run import RunFolder
 from runtime.training.session import Session
 

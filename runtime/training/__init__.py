@@ -1,4 +1,4 @@
-"""What a training run needs: the DeepSpeed engine, averages, checkpoints, the run's folder, its reports, how it stops.
+"""A training run: averages, checkpoints, the run's folder, its reports, what memory it needs, how it stops.
 
 `session` joins them; both stages' scripts build one. May import `runtime`, and nothing else of the project.
 """

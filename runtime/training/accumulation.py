@@ -9,8 +9,8 @@ import torch
 import yaml
 
 from runtime import distributed
+from runtime.engine.config import EngineConfig
 from runtime.errors import UserError
-from runtime.training.engine_config import EngineConfig
 from runtime.training.loop import LoopConfig
 from runtime.training.memory_plan import MemoryPlan, gigabytes, usable
 

@@ -6,7 +6,7 @@ from contextlib import contextmanager
 import torch
 from torch import nn
 
-from runtime.training.engine import Engine
+from runtime.engine.engine import Engine
 
 
 class EMA:

@@ -10,8 +10,8 @@ from torch import Tensor, nn
 
 from runtime import distributed
 from runtime.config import Config, parse
+from runtime.engine.config import EngineConfig
 from runtime.errors import UserError
-from runtime.training.engine_config import EngineConfig
 from runtime.training.memory_plan import MemoryPlan, gigabytes
 from runtime.weights import save_model
 

@@ -8,9 +8,9 @@ import torch
 from torch import Tensor, nn
 
 from runtime import distributed
+from runtime.engine.config import EngineConfig
+from runtime.engine.prepare import cast_buffers, checkpoint_activations
 from runtime.memory import traced
-from runtime.training.engine_config import EngineConfig
-from runtime.training.prepare import cast_buffers, checkpoint_activations
 
 HEADROOM = 1 / 8
 """Of what is free on a GPU, left for what is not counted: DeepSpeed's buckets, the work space of cuDNN, cuBLAS and

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from runtime import distributed
+from runtime.engine.engine import Engine
 from runtime.errors import Preempted, UserError
 from runtime.files import write_json
 from runtime.preemption import StopRequest
@@ -16,7 +17,6 @@ from runtime.random import seed_of
 from runtime.training import checkpoint
 from runtime.training.curves import plot_curves
 from runtime.training.ema import EMA
-from runtime.training.engine import Engine
 from runtime.training.loop import LoopConfig, checkpoint_bytes
 from runtime.training.nonfinite import NonFiniteWatch
 from runtime.training.run import RunFolder

@@ -21,8 +21,8 @@ from autoencoder.losses.terms import (
 )
 from autoencoder.model import VidTwin
 from autoencoder.network.transformer import Unpatchify
+from runtime.engine.config import EngineConfig
 from runtime.errors import UserError
-from runtime.training.engine_config import EngineConfig
 from runtime.training.memory_plan import TracedEngine
 
 

@@ -11,8 +11,8 @@ from data.latents import TwinLatents
 from generator.config import DiTConfig
 from generator.dit import Attention, DiT
 from generator.tokens import Statistics
+from runtime.engine.engine import cast_buffers
 from runtime.errors import UserError
-from runtime.training.engine import cast_buffers
 
 CONFIG = DiTConfig(
     structure_shape=(3, 4, 2, 2),

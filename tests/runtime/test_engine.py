@@ -5,11 +5,11 @@ import torch
 from torch import nn
 from torch.utils._python_dispatch import TorchDispatchMode
 
+from runtime.engine.config import EngineConfig
+from runtime.engine.engine import Engine
+from runtime.engine.optimizer import OptimizerConfig, put_steps_beside_weights
+from runtime.engine.zero import newton_schulz, orthogonalised
 from runtime.training.ema import EMA
-from runtime.training.engine import Engine
-from runtime.training.engine_config import EngineConfig
-from runtime.training.optimizer import OptimizerConfig, put_steps_beside_weights
-from runtime.training.zero import newton_schulz, orthogonalised
 
 
 class Blocks(nn.Module):

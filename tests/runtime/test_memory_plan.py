@@ -7,14 +7,14 @@ import pytest
 import torch
 from torch import nn
 
+from runtime.engine.config import EngineConfig
+from runtime.engine.engine import Engine
+from runtime.engine.optimizer import OptimizerConfig
 from runtime.errors import UserError
 from runtime.memory import PeakMemory
 from runtime.training.accumulation import choose, settle_accumulation
-from runtime.training.engine import Engine
-from runtime.training.engine_config import EngineConfig
 from runtime.training.loop import LoopConfig
 from runtime.training.memory_plan import MemoryPlan, MicroBatch, States, TracedEngine, trace_micro_batch
-from runtime.training.optimizer import OptimizerConfig
 
 STATES = States(weights=2, gradients=2, optimizer=12, average=4, step=6)  # 20 in all
 

@@ -6,16 +6,16 @@ import math
 import pytest
 import torch
 
+from runtime.engine.config import EngineConfig
+from runtime.engine.engine import Engine
+from runtime.engine.optimizer import OptimizerConfig
+from runtime.engine.schedule import warmup_cosine
 from runtime.errors import UserError
 from runtime.lock import lock
 from runtime.random import generator
 from runtime.script import script
 from runtime.training import checkpoint
 from runtime.training.ema import EMA
-from runtime.training.engine import Engine
-from runtime.training.engine_config import EngineConfig
-from runtime.training.optimizer import OptimizerConfig
-from runtime.training.schedule import warmup_cosine
 from runtime.training.tracker import drop_lines_after
 
 

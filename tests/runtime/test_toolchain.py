@@ -6,8 +6,8 @@ import sysconfig
 import pytest
 import torch
 
+from runtime.engine.toolchain import put_ninja_on_path, require_compiler
 from runtime.errors import UserError
-from runtime.training.toolchain import put_ninja_on_path, require_compiler
 
 
 @pytest.fixture

@@ -1,4 +1,4 @@
-"""Training under DeepSpeed; beside it only `optimizer` and `zero` know it."""
+"""A module's training steps under DeepSpeed; beside it only `optimizer` and `zero` know it."""
 
 import io
 import json
@@ -15,14 +15,14 @@ import torch
 from torch import Tensor, nn
 
 from runtime import distributed
+from runtime.engine.compilation import compile_blocks, compiled_parts
+from runtime.engine.config import EngineConfig
+from runtime.engine.optimizer import OptimizerConfig, make_optimizer, put_steps_beside_weights
+from runtime.engine.prepare import cast_buffers, checkpoint_activations
+from runtime.engine.schedule import warmup_cosine
+from runtime.engine.toolchain import put_ninja_on_path, require_compiler
 from runtime.errors import UserError
 from runtime.files import write_json
-from runtime.training.compilation import compile_blocks, compiled_parts
-from runtime.training.engine_config import EngineConfig
-from runtime.training.optimizer import OptimizerConfig, make_optimizer, put_steps_beside_weights
-from runtime.training.prepare import cast_buffers, checkpoint_activations
-from runtime.training.schedule import warmup_cosine
-from runtime.training.toolchain import put_ninja_on_path, require_compiler
 
 # Said beforehand, DeepSpeed does not have to search for it and report on the search.
 os.environ.setdefault("DS_ACCELERATOR", "cuda" if torch.cuda.is_available() else "cpu")
@@ -236,7 +236,7 @@ def make_universal(shares: Path, whole: Path) -> None:
 
 def flatten_gradients(optimizer: torch.optim.Optimizer) -> None:
     """Have DeepSpeed's optimizer, which only its engine can make, go on as ours."""
-    from runtime.training.zero import FlatZeroOptimizer  # importing it compiles Muon's kernels
+    from runtime.engine.zero import FlatZeroOptimizer  # importing it compiles Muon's kernels
 
     optimizer.__class__ = FlatZeroOptimizer
     optimizer.take_over()
