@@ -12,7 +12,7 @@ from autoencoder.losses.discriminator import PatchDiscriminator
 from autoencoder.model import VidTwin
 from data.latents import TwinLatents
 from generator.dit import DiT
-from runtime.training.compilation import compile_blocks
+from runtime.training.compilation import compile_parts, compiled_parts
 from runtime.training.engine import Engine, EngineConfig, cast_buffers
 from runtime.training.optimizer import OptimizerConfig
 
@@ -81,7 +81,7 @@ def test_blocks_are_one_graph_each(make, depth, kinds):
     cast_buffers(model, torch.bfloat16)
     model.bfloat16().train()
     expected = step(copy.deepcopy(model), inputs)
-    compile_blocks(model)
+    compile_parts(compiled_parts(model, zero_stage=1))
     with counted() as counters:
         found = step(model, inputs)
     assert_whole(counters, kinds)
