@@ -46,16 +46,16 @@ def differences(a: torch.Tensor, b: torch.Tensor) -> torch.Tensor:
 
 @pytest.fixture
 def compiled_and_not(processes, tmp_path):
-    """Both curves, of a run whose blocks are one graph each and compiled once for all of a kind."""
+    """Both curves, of a run in which every block of the `kinds` that there are is one graph."""
 
-    def run(stage, file, *overrides):
+    def run(stage, file, kinds, *overrides):
         counters = torch._dynamo.utils.counters
         eager = curve(stage, file, tmp_path / "off", "--engine.compile=off", *overrides)
         torch._dynamo.reset()
         counters.clear()
-        with torch._dynamo.config.patch(fail_on_recompile_limit_hit=True):
-            compiled = curve(stage, file, tmp_path / "on", "--engine.compile=on", *overrides)
-        print(counters["stats"], counters["graph_break"])
+        compiled = curve(stage, file, tmp_path / "on", "--engine.compile=on", *overrides)
+        assert not counters["graph_break"]
+        assert counters["stats"]["unique_graphs"] == kinds
         return compiled, eager
 
     return run
@@ -65,20 +65,22 @@ GAN = ["--loss.adversarial=0.05", "--loss.disc_start=2", "--model.height=32", "-
 BF16 = ["--engine.precision=bf16", "--loop.validate_every=3"]
 
 
-@pytest.mark.parametrize("zero", [1, 3])
-def test_stage_one_compiled(compiled_and_not, builtin_set, configs, zero):
+@pytest.mark.parametrize(("zero", "kinds"), [(1, 5), (3, 3)])
+def test_stage_one_compiled(compiled_and_not, builtin_set, configs, zero, kinds):
+    """Measured: 0.22 %. At stage 3 the discriminator, in its two uses, is not compiled."""
     places = [f"--data.root={builtin_set}", f"--engine.zero_stage={zero}"]
-    curves = compiled_and_not("one", configs / "stage1.yaml", *BF16, *GAN, *places)
-    assert differences(*curves).max() < 0.01
+    curves = compiled_and_not("one", configs / "stage1.yaml", kinds, *BF16, *GAN, *places)
+    assert differences(*curves).max() < 0.007
 
 
 @pytest.mark.parametrize("objective", ["x0", "flow"])
 @pytest.mark.parametrize("zero", [1, 3])
 def test_stage_two_compiled(compiled_and_not, stage1_run, configs, objective, zero):
-    places = [f"--cache={stage1_run}/latents/train", f"--autoencoder={stage1_run}/weights/ema"]
+    """Measured: 0.01 %."""
+    places = [f"--cache={stage1_run}/latents/train", f"--autoencoder={stage1_run}/weights/ema", "--model.depth=2"]
     settings = [f"--diffusion.objective={objective}", f"--engine.zero_stage={zero}"]
-    curves = compiled_and_not("two", configs / "stage2.yaml", "--model.depth=2", *BF16, *places, *settings)
-    assert differences(*curves).max() < 0.01
+    curves = compiled_and_not("two", configs / "stage2.yaml", 1, *BF16, *places, *settings)
+    assert differences(*curves).max() < 0.0005
 
 
 @pytest.fixture(scope="module")
@@ -93,13 +95,15 @@ def demo(processes, builtin_set, tmp_path_factory):
 
 
 def test_stage_one_in_bf16(demo, tmp_path):
+    """Measured: 0.92 %, 0.26 % in the mean, while the loss falls from 59080 to 10570."""
     _, settings, expected = demo
     found = curve("one", DEMO / "stage1/demo.yaml", tmp_path, *settings, "--engine.precision=bf16")
-    assert differences(found, expected).max() < 0.01
+    assert differences(found, expected).max() < 0.03
 
 
 @pytest.mark.parametrize("objective", ["x0", "flow"])
 def test_stage_two_in_bf16(demo, tmp_path, objective):
+    """Measured: 0.72 % and 0.59 %, 0.16 % and 0.05 % in the mean; losses fall from 0.96 to 0.37 and 1.94 to 1.09."""
     run, *_ = demo
     settings = [*THIRTY_STEPS, f"--cache={run}/latents/train", f"--autoencoder={run}/weights/ema", "--preview=2"]
     settings += ["--loop.batch_size=16", f"--diffusion.objective={objective}", "--diffusion.sample_steps=2"]
@@ -107,4 +111,4 @@ def test_stage_two_in_bf16(demo, tmp_path, objective):
         curve("two", DEMO / "stage2/demo.yaml", tmp_path / each, *settings, f"--engine.precision={each}")
         for each in ("bf16", "fp32")
     )
-    assert differences(found, expected).max() < 0.01
+    assert differences(found, expected).max() < 0.02

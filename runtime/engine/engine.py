@@ -15,7 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from runtime import distributed
-from runtime.engine.compilation import compile_blocks, compiled_parts
+from runtime.engine.compilation import compile_parts, compiled_parts
 from runtime.engine.config import EngineConfig
 from runtime.engine.optimizer import OptimizerConfig, make_optimizer, put_steps_beside_weights
 from runtime.engine.prepare import cast_buffers, checkpoint_activations
@@ -61,10 +61,11 @@ class Engine:
         if config.checkpoint_activations:
             checkpoint_activations(module)
         cast_buffers(module, config.dtype)
+        parts = compiled_parts(module, config.zero_stage) if self.compiles else []
         if self.compiles:
             require_compiler(distributed.device())
-            for part in compiled_parts(module):
-                set_z3_leaf_module(part, True)  # ZeRO 3 gathers it at once: hooks inside would break its graph
+        for part in parts:
+            set_z3_leaf_module(part, config.zero_stage == 3)  # gathered at once: no hook inside breaks its graph
         with redirect_stdout(io.StringIO()):  # it reports on every extension that it builds or finds
             self.deepspeed, self.optimizer, _, _ = deepspeed.initialize(
                 model=module,
@@ -73,8 +74,7 @@ class Engine:
             )
         if config.zero_stage in (1, 2) and not config.offload:
             flatten_gradients(self.optimizer)
-        if self.compiles:
-            compile_blocks(module)
+        compile_parts(parts)
 
     @property
     def module(self) -> nn.Module:
