@@ -35,7 +35,7 @@ from runtime import distributed
 from runtime.config import load, parse
 from runtime.errors import Preempted, UserError
 from runtime.lock import lock
-from runtime.precision import full_precision
+from runtime.precision import DTYPES, Use, computing_in, full_precision, precision_of_use
 from runtime.preemption import StopRequest
 from runtime.progress import Progress
 from runtime.script import script
@@ -53,6 +53,7 @@ class CacheConfig:
         clips_per_video: 1 takes the window in the middle; more take windows at random; `all` takes every window.
         flipped: follow every clip by its mirror image; without, random windows are flipped at random, as in training.
         precision: in which the posterior's moments are stored.
+        compute: in which the encoder computes them; `auto`: bf16 on a GPU, fp32 on a CPU.
         batch_size: clips in one forward pass.
         shard_size: clips in a file.
         workers: decoding processes for each encoding process; `auto` takes one for each of its cores, at most 4.
@@ -64,6 +65,7 @@ class CacheConfig:
     clips_per_video: int | Literal["all"] = 1
     flipped: bool = False
     precision: Precision = "fp32"
+    compute: Use = "auto"
     batch_size: int = 16
     shard_size: int = 512
     workers: Workers = "auto"
@@ -96,7 +98,7 @@ def encode_shards(
                 if stop.number:
                     raise Preempted(stop.number, f"shard {shard}")
                 batch = next(batches)
-                rows.append(encode_batch(model, batch, device))
+                rows.append(encode_batch(model, batch, device, DTYPES[writer.plan.compute]))
                 progress.advance(len(batch["label"]))
             writer.write(shard, {name: torch.cat([row[name] for row in rows]) for name in rows[0]})
 
@@ -115,9 +117,12 @@ def load_batches(
     return clip_loader(clips, list(batches()), plan.batch_size, workers)
 
 
-def encode_batch(model: VidTwin, batch: dict[str, Tensor], device: torch.device) -> dict[str, Tensor]:
-    """One row a clip: posterior mean and log-variance of both latents, and where the clip came from."""
-    posterior = model.encode(to_float(batch["video"].to(device)))
+def encode_batch(
+    model: VidTwin, batch: dict[str, Tensor], device: torch.device, dtype: torch.dtype
+) -> dict[str, Tensor]:
+    """One row a clip: fp32 mean and log-variance of both latents, computed in `dtype`, and where the clip came from."""
+    with computing_in(dtype, device):
+        posterior = model.encode(to_float(batch["video"].to(device)))
     return {
         "structure_mean": posterior.mean.structure.float().cpu(),
         "structure_logvar": posterior.logvar.structure.float().cpu(),
@@ -168,6 +173,7 @@ def plan_cache(
         seed=choice.seed,
         fps=choice.fps,
         precision=config.precision,
+        compute=precision_of_use(config.compute, next(model.parameters()).device),
         shard_size=config.shard_size,
         batch_size=config.batch_size,
     )

@@ -26,7 +26,7 @@ from runtime import distributed
 from runtime.errors import UserError
 from runtime.files import write_json
 from runtime.options import OptionParser
-from runtime.precision import USES, computing_in, use_dtype
+from runtime.precision import DTYPES, USES, Computed, computing_in, precision_of_use
 from runtime.progress import track
 from runtime.script import script
 from runtime.weights import load_model, weights_hash
@@ -69,14 +69,14 @@ def write_panels(model: VidTwin, path: Path, out: Path) -> None:
     print(f"{out}: {', '.join(PANELS)}; {info.frames} frames at {info.fps:g} fps")
 
 
-def write_all_panels(model: VidTwin, folder: Path, out: Path) -> None:
+def write_all_panels(model: VidTwin, precision: Computed, folder: Path, out: Path) -> None:
     """The panels of every video below `folder`, at the same place below `out`; files that stand there are kept.
 
     A video that cannot be read is named and left out. Raises `UserError` when none can be, when there is none, or
-    when `out` holds what other weights made.
+    when `out` holds what other weights made, or these in another precision.
     """
     names = videos_outside(folder, out)
-    claim(out, model)
+    claim(out, model, precision)
     places = {name: out / place for name, place in mirrored(names).items()}
     missing = [name for name in names if not places[name].exists()]
     bad = 0
@@ -104,15 +104,18 @@ def videos_outside(folder: Path, out: Path) -> list[str]:
     return names
 
 
-def claim(out: Path, model: VidTwin) -> None:
-    """Mark `out` as this model's, so that a later run with other weights does not take its files for finished."""
+def claim(out: Path, model: VidTwin, precision: Computed) -> None:
+    """Mark `out` as this model's in this precision: a later run with another must not take its files for finished."""
     if out.exists() and not out.is_dir():
         raise UserError(f"--out {out} is a file; a folder of videos needs a folder to write to")
-    mark, weights = out / MARK, {"weights": weights_hash(model)}
-    if mark.exists() and json.loads(mark.read_text()) != weights:
-        raise UserError(f"{out} holds reconstructions by other weights; remove it or choose another --out")
+    mark, source = out / MARK, {"weights": weights_hash(model), "precision": precision}
+    if mark.exists() and json.loads(mark.read_text()) != source:
+        raise UserError(
+            f"{out} holds reconstructions by other weights or in another precision than {precision}; remove it or "
+            "choose another --out"
+        )
     out.mkdir(parents=True, exist_ok=True)
-    write_json(mark, weights)
+    write_json(mark, source)
 
 
 def mirrored(names: Sequence[str]) -> dict[str, Path]:
@@ -138,10 +141,10 @@ def describe(path: Path) -> VideoInfo:
     return probe(path)
 
 
-def write(model: VidTwin, video: Path | None, donors: tuple[Path, Path], out: Path | None) -> None:
+def write(model: VidTwin, precision: Computed, video: Path | None, donors: tuple[Path, Path], out: Path | None) -> None:
     """Panels of a video or of a folder of them, or the donors' reenactment, to `out` or to the default place."""
     if video and video.is_dir():
-        write_all_panels(model, video, out or Path(f"{video.resolve().name}-vidtwin"))
+        write_all_panels(model, precision, video, out or Path(f"{video.resolve().name}-vidtwin"))
     elif video:
         write_panels(model, video, out or Path(f"{video.stem}-vidtwin.mp4"))
     else:
@@ -168,8 +171,9 @@ def main(argv: list[str]) -> None:
         raise UserError("give either one VIDEO or folder, or both --structure_from A and --dynamics_from B")
     device = distributed.device()
     model = load_model(VidTwin, args.weights).to(device)
-    with computing_in(use_dtype(args.precision, device), device):
-        write(model, args.video, donors, args.out)
+    precision = precision_of_use(args.precision, device)
+    with computing_in(DTYPES[precision], device):
+        write(model, precision, args.video, donors, args.out)
 
 
 if __name__ == "__main__":

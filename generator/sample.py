@@ -21,7 +21,7 @@ from runtime import distributed
 from runtime.errors import UserError
 from runtime.files import write_json
 from runtime.options import OptionParser
-from runtime.precision import USES, Use, computing_in, use_dtype
+from runtime.precision import DTYPES, USES, Use, computing_in, precision_of_use
 from runtime.progress import Progress
 from runtime.random import seed_of
 from runtime.script import script
@@ -131,10 +131,10 @@ def write_samples(
     out.mkdir(parents=True, exist_ok=True)
     pipeline.set_progress_bar_config(disable=True)
     device = distributed.device()
-    dtype, named = use_dtype(precision, device), weights_hash(pipeline.transformer)
-    parts = parts_folder(out, named, labels.tolist(), seed, steps, guidance, batch_size, str(dtype))
+    computed, named = precision_of_use(precision, device), weights_hash(pipeline.transformer)
+    parts = parts_folder(out, named, labels.tolist(), seed, steps, guidance, batch_size, computed)
     parts.mkdir(exist_ok=True)
-    with computing_in(dtype, device):
+    with computing_in(DTYPES[computed], device):
         generate(pipeline.to(device), labels, parts, seed, steps, guidance, batch_size)
     distributed.barrier()
     if distributed.is_main():
@@ -142,7 +142,7 @@ def write_samples(
         remove_earlier(out)
         files = write_for_the_eye(out, tensors, known, fps or sampling["fps"])
         described = {"weights": str(weights), "num": num, "seed": seed, "steps": steps, "guidance": guidance}
-        write_json(out / SETTINGS, {**described, "videos": files})
+        write_json(out / SETTINGS, {**described, "precision": computed, "videos": files})
     distributed.barrier()
 
 

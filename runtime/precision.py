@@ -8,12 +8,15 @@ import torch
 
 Use = Literal["auto", "fp32", "bf16"]
 USES: tuple[Use, ...] = ("auto", "fp32", "bf16")
+Computed = Literal["fp32", "bf16"]
+DTYPES: dict[Computed, torch.dtype] = {"fp32": torch.float32, "bf16": torch.bfloat16}
 
 
-def use_dtype(precision: Use, device: torch.device) -> torch.dtype:
+def precision_of_use(asked: Use, device: torch.device) -> Computed:
     """What a trained model computes in; `auto`: bf16 on a GPU that has it, several times as fast, float32 elsewhere."""
-    on_gpu = device.type == "cuda" and torch.cuda.is_bf16_supported()
-    return torch.bfloat16 if precision == "bf16" or (precision == "auto" and on_gpu) else torch.float32
+    if asked != "auto":
+        return asked
+    return "bf16" if device.type == "cuda" and torch.cuda.is_bf16_supported() else "fp32"
 
 
 def computing_in(dtype: torch.dtype, device: torch.device) -> torch.autocast:

@@ -211,7 +211,8 @@ def describe(cache: LatentCache) -> str:
         f"{len(m['classes'])} classes",
         f"structure {cache.structure_shape}, dynamics {cache.dynamics_shape}: {values} values a clip",
         f"autoencoder {m['autoencoder'][:12]}",
-        f"{cache.last + 1} shards of {cache.shard_size} clips, encoded {m['batch_size']} at a time; "
+        f"{cache.last + 1} shards of {cache.shard_size} clips, encoded {m['batch_size']} at a time in "
+        f"{m.get('compute', 'fp32')}; "
         f"{size / 1e9:.3g} GB in {m['precision']}",
         *describe_rounding(m),
     ]

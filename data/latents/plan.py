@@ -20,6 +20,8 @@ from typing import Literal
 
 import torch
 
+from runtime.precision import Computed
+
 VIDEOS, PLAN, MANIFEST = "videos.json", "plan.json", "manifest.json"
 SCHEMA = 2
 
@@ -78,6 +80,7 @@ class CachePlan:
         clips_per_video, flipped, seed, fps: which clips of a video (see `data.latents.clips.ClipChoice`).
         precision: how the moments are stored.
         shard_size, batch_size: clips in a shard, and in one forward pass of the encoder.
+        compute: in which precision the encoder computed the moments.
     """
 
     autoencoder: str
@@ -93,6 +96,7 @@ class CachePlan:
     precision: Precision
     shard_size: int
     batch_size: int
+    compute: Computed = "fp32"
 
     @property
     def shards(self) -> int:

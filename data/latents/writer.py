@@ -39,9 +39,11 @@ class LatentWriter:
 
     def _require_same_plan(self) -> None:
         try:
-            found, wanted = json.loads((self.folder / PLAN).read_text()), self.plan.content()
+            # A plan that does not say what its moments were computed in is from when that was always fp32.
+            found = {"compute": "fp32"} | json.loads((self.folder / PLAN).read_text())
         except ValueError as error:
             raise UserError(f"{self.folder / PLAN} is damaged; remove {self.folder} and encode again") from error
+        wanted = self.plan.content()
         for key in wanted:
             if found.get(key) != wanted[key]:
                 short = [str(each.get(key))[:40] for each in (found, wanted)]

@@ -4,9 +4,9 @@ import statistics
 from collections.abc import Callable
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
+from autoencoder.network.transformer import fused_causal_attention, plain_causal_attention
 from eval.checks.check import Found, Place
 from runtime import distributed
 from runtime.flops import timed
@@ -14,15 +14,7 @@ from runtime.flops import timed
 FRAMES, HEADS, HEAD_WIDTH = 16, 12, 64
 POSITIONS = {"cpu": 16, "cuda": 8 * 14 * 14}  # of a batch of clips, each a sequence of its own
 WARM_UP, REPEATS = 3, 10
-
-
-def fused(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
-    return F.scaled_dot_product_attention(q, k, v, is_causal=True)
-
-
-def plain(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
-    future = q.new_full((q.shape[-2], q.shape[-2]), float("-inf")).triu(1)
-    return (q.shape[-1] ** -0.5 * q @ k.mT + future).softmax(-1) @ v
+VARIANTS = {"fused": fused_causal_attention, "plain": plain_causal_attention}
 
 
 def measure(place: Place) -> Found:
@@ -30,7 +22,7 @@ def measure(place: Place) -> Found:
     device = distributed.device()
     shape = (3, POSITIONS[place.device], HEADS, FRAMES, HEAD_WIDTH)
     qkv = torch.randn(shape, device=device, dtype=torch.bfloat16).requires_grad_()
-    seconds = {each.__name__: median_seconds(torch.compile(each), qkv) for each in (fused, plain)}
+    seconds = {name: median_seconds(torch.compile(each), qkv) for name, each in VARIANTS.items()}
     said = ", ".join(f"{name} {1000 * each:.3g} ms" for name, each in seconds.items())
     return Found(f"{said} for {shape[1]} positions", {"seconds": seconds, "shape": list(shape[1:])})
 

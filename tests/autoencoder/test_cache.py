@@ -1,5 +1,6 @@
 """Caching latents: the same bytes however many processes write and however often they are killed."""
 
+import json
 import os
 import random
 import shutil
@@ -21,6 +22,8 @@ from autoencoder.model import VidTwin
 from autoencoder.stage1.clips import indexed
 from autoencoder.stage1.config import Stage1Config
 from data.latents import LatentCache
+from data.latents.cache import describe
+from data.latents.channel_statistics import MOMENTS
 from data.latents.clips import ChosenClips, ClipChoice
 from data.video.frames import probe, stream_frames
 from runtime.config import load
@@ -266,6 +269,40 @@ def test_every_window_and_its_mirror_image_are_cached(processes, copy_run):
     assert len(frames) > first
     error = cache.manifest["rounding"]["structure_mean"]
     assert 0 < error["rms"] < error["max"] < 1e-2
+
+
+def test_what_was_computed_in_another_precision_is_refused(processes, copy_run, capsys):
+    """The moments are stored as they were: in float32, unless `--precision` says otherwise."""
+    exact, coarse = copy_run("exact"), copy_run("coarse")
+    command = ["--splits", "[test]", "--run"]
+    assert main([*command, str(exact)]) == 0
+    assert main([*command, str(coarse), "--compute", "bf16"]) == 0
+    caches = [LatentCache(run / "latents/test") for run in (exact, coarse)]
+    assert [cache.manifest["compute"] for cache in caches] == ["fp32", "bf16"]
+    expected, found = (cache.load() for cache in caches)
+    for name in MOMENTS:
+        assert found[name].dtype == torch.float32
+        assert 0 < (found[name] - expected[name]).norm() < 0.03 * expected[name].norm()
+    capsys.readouterr()
+    assert main([*command, str(coarse)]) == 2
+    assert "latents of another compute (bf16, not fp32)" in capsys.readouterr().err
+
+
+def test_a_cache_that_does_not_say_what_computed_it_is_of_float32(processes, copy_run, whole):
+    run = copy_run("run")
+    folder = run / "latents" / "train"
+    folder.mkdir(parents=True)
+    for name, content in whole.items():
+        (folder / name).write_bytes(content)
+    for name in ("plan.json", "manifest.json"):
+        content = json.loads(whole[name])
+        del content["compute"]
+        (folder / name).write_text(json.dumps(content))
+    untouched = (folder / "shard_00001.safetensors").stat().st_mtime_ns
+    assert "encoded 4 at a time in fp32" in describe(LatentCache(folder))
+    finish(run)
+    assert (folder / "shard_00001.safetensors").stat().st_mtime_ns == untouched
+    assert main(["--run", str(run), *SETTINGS, "--compute", "bf16"]) == 2
 
 
 def test_some_clips_are_shown_beside_their_originals(processes, copy_run, capsys):

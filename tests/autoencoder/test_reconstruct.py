@@ -125,6 +125,8 @@ def test_a_second_run_goes_on_where_the_first_stopped(stage1_run, folder, capsys
     assert written(out) == WRITTEN
     changed = {path for path in times if path.stat().st_mtime_ns != times[path]}
     assert changed == {out / "deep/long.mp4"}
+    assert main([*call, "--precision", "bf16"]) == 2
+    assert "in another precision than bf16" in capsys.readouterr().err
 
 
 def test_a_folder_without_a_readable_video_or_of_other_weights_is_one_line(stage1_run, folder, capsys):

@@ -109,6 +109,8 @@ def test_samples_depend_on_seed_and_number_alone(stage2_run, launch, tmp_path):
     coarse = sample(folder, tmp_path / "coarse", precision="bf16")
     for latent in ("structure", "dynamics"):
         assert 0 < (coarse[latent] - one[latent]).abs().max() < 0.05 * one[latent].abs().max()
+    told = [json.loads((tmp_path / name / "samples.json").read_text())["precision"] for name in ("one", "coarse")]
+    assert told == ["fp32", "bf16"]
     first = sample(folder, tmp_path / "first", num=2)
     assert all(torch.equal(first[name], one[name][:2]) for name in one)
 

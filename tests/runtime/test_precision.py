@@ -13,7 +13,7 @@ from eval import report
 from eval.measures.features import I3D
 from eval.reconstruction import evaluate_reconstruction, open_loader
 from runtime.config import load
-from runtime.precision import full_precision
+from runtime.precision import full_precision, precision_of_use
 from runtime.weights import load_model
 
 
@@ -39,6 +39,15 @@ def test_rounding_is_off_inside_and_as_it_was_after_a_failure():
 
     with pytest.raises(KeyError):
         fail()
+
+
+def test_a_trained_model_computes_in_bf16_where_a_gpu_has_it(monkeypatch):
+    cpu, gpu = torch.device("cpu"), torch.device("cuda")
+    for has, chosen in ((True, "bf16"), (False, "fp32")):
+        monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda has=has: has)
+        assert [precision_of_use("auto", device) for device in (cpu, gpu)] == ["fp32", chosen]
+        for asked in ("fp32", "bf16"):
+            assert [precision_of_use(asked, device) for device in (cpu, gpu)] == [asked, asked]
 
 
 class Witness(nn.Module):
