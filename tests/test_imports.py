@@ -29,10 +29,14 @@ WITHOUT_TRAINING = (
     ("modules", "needless"),
     [
         (WITHOUT_TRAINING, ("deepspeed", "tensorboard", "wandb", "matplotlib.pyplot")),
-        (("eval.fvd", "eval.classifier", "data.bench", "data.latents.cache"), ("diffusers",)),
+        (
+            ("autoencoder.cache", "autoencoder.reconstruct", "eval.reconstruction", "eval.report"),
+            ("scipy", "torchvision"),
+        ),
+        (("eval.fvd", "eval.classifier", "data.bench", "data.latents.cache"), ("diffusers", "scipy", "torchvision")),
         (("eval.demo",), ("torch", "diffusers", "numpy")),
     ],
-    ids=["what does not train", "what has no model of ours", "the demo"],
+    ids=["what does not train", "what has no generator", "what has no model of ours", "the demo"],
 )
 def test_a_start_imports_only_what_it_needs(modules, needless):
     source = f"import sys, {', '.join(modules)}; print(*(name for name in {needless} if name in sys.modules))"
