@@ -20,7 +20,7 @@ from runtime.engine.config import EngineConfig
 from runtime.engine.optimizer import OptimizerConfig, make_optimizer, put_steps_beside_weights
 from runtime.engine.prepare import cast_buffers, checkpoint_activations
 from runtime.engine.schedule import warmup_cosine
-from runtime.engine.toolchain import put_ninja_on_path, require_compiler
+from runtime.engine.toolchain import keep_extensions_by_environment, put_ninja_on_path, require_compiler
 from runtime.errors import UserError
 from runtime.files import write_json
 
@@ -53,6 +53,7 @@ class Engine:
     ) -> None:
         self.optimizer_config, self.config, self.total_steps = optimizer, config, total_steps
         put_ninja_on_path()
+        keep_extensions_by_environment()
         self.step_count = 0
         self.skipped = False
         self.compiles = config.compiles(distributed.device())

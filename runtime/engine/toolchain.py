@@ -1,5 +1,6 @@
 """The tools that build what a run compiles: put within reach, or asked for in one line."""
 
+import hashlib
 import os
 import shutil
 import sysconfig
@@ -20,6 +21,18 @@ def put_ninja_on_path() -> None:
     """
     if shutil.which("ninja") is None:
         os.environ["PATH"] = os.pathsep.join(filter(None, (ninja.BIN_DIR, os.environ.get("PATH"))))
+
+
+def keep_extensions_by_environment() -> None:
+    """Give what DeepSpeed builds a folder for each installation of PyTorch, unless `TORCH_EXTENSIONS_DIR` names one.
+
+    PyTorch keeps one for all of them, in which ninja builds an extension again, for half a minute of every core,
+    whenever the installation before was another: it goes by the command, and that names PyTorch's headers by path.
+    """
+    from torch.utils.cpp_extension import get_default_build_root  # slow, and only what builds needs it
+
+    installation = hashlib.sha256(torch.__path__[0].encode()).hexdigest()[:12]
+    os.environ.setdefault("TORCH_EXTENSIONS_DIR", str(Path(get_default_build_root(), installation)))
 
 
 def require_compiler(device: torch.device) -> None:

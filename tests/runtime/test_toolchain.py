@@ -2,11 +2,13 @@
 
 import subprocess
 import sysconfig
+from pathlib import Path
 
 import pytest
 import torch
+from torch.utils.cpp_extension import _get_build_directory
 
-from runtime.engine.toolchain import put_ninja_on_path, require_compiler
+from runtime.engine.toolchain import keep_extensions_by_environment, put_ninja_on_path, require_compiler
 from runtime.errors import UserError
 
 
@@ -38,3 +40,21 @@ def test_what_is_missing_to_compile_is_named(bare, monkeypatch, device, compiler
         require_compiler(device)
     (bare / "Python.h").touch()
     require_compiler(device)
+
+
+def test_each_installation_keeps_what_it_builds(monkeypatch, tmp_path):
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+
+    def build_folder(installation: str, setting: str | None = None) -> Path:
+        monkeypatch.setenv("TORCH_EXTENSIONS_DIR", setting or "")
+        if setting is None:
+            monkeypatch.delenv("TORCH_EXTENSIONS_DIR")
+        monkeypatch.setattr(torch, "__path__", [installation])
+        keep_extensions_by_environment()
+        return Path(_get_build_directory("extension", verbose=False))
+
+    one, other = build_folder("/one/torch"), build_folder("/other/torch")
+    assert one != other
+    assert one == build_folder("/one/torch")
+    assert one.is_relative_to(tmp_path)
+    assert build_folder("/one/torch", str(tmp_path / "chosen")) == tmp_path / "chosen" / "extension"
