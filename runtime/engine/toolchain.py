@@ -29,7 +29,7 @@ def keep_extensions_by_environment() -> None:
     PyTorch keeps one for all of them, in which ninja builds an extension again, for half a minute of every core,
     whenever the installation before was another: it goes by the command, and that names PyTorch's headers by path.
     """
-    from torch.utils.cpp_extension import get_default_build_root  # slow, and only what builds needs it
+    from torch.utils.cpp_extension import get_default_build_root  # it warns where CUDA is missing: once that is quiet
 
     installation = hashlib.sha256(torch.__path__[0].encode()).hexdigest()[:12]
     os.environ.setdefault("TORCH_EXTENSIONS_DIR", str(Path(get_default_build_root(), installation)))
