@@ -30,6 +30,8 @@ import deepspeed
 from deepspeed.utils import safe_get_full_fp32_param, safe_set_full_fp32_param, set_z3_leaf_module
 
 logging.getLogger("DeepSpeed").setLevel(logging.ERROR)
+# What it would build at a first start on a CPU, for half a minute of every core, serves inference alone.
+deepspeed.ops.__compatible_ops__["deepspeed_shm_comm"] = False
 
 TAG = "engine"
 LAYOUT = "layout.json"
