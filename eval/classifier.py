@@ -48,7 +48,7 @@ class TrainingConfig:
     """
 
     windows: int = 12
-    steps: int = 800
+    steps: int = 700
     batch_size: int = 20
     lr: float = 5e-3
     weight_decay: float = 0.05

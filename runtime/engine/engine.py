@@ -57,7 +57,7 @@ class Engine:
         put_ninja_on_path()
         keep_extensions_by_environment()
         self.step_count = 0
-        self.skipped = False
+        self.skipped, self.norm = False, torch.zeros(())
         self.compiles = config.compiles(distributed.device())
         self.parameters = sum(parameter.numel() for parameter in module.parameters())
         module.to(distributed.device())
@@ -117,7 +117,8 @@ class Engine:
             return
         # DeepSpeed's ZeRO optimizers look at their gradients; without one we do.
         gradients = [parameter.grad for parameter in self.module.parameters() if parameter.grad is not None]
-        self.skipped = not bool(torch.nn.utils.get_total_norm(gradients).isfinite())
+        self.norm = torch.nn.utils.get_total_norm(gradients)
+        self.skipped = not bool(self.norm.isfinite())
         if self.skipped:
             self.module.zero_grad()
             self.deepspeed.micro_steps += 1
@@ -138,7 +139,8 @@ class Engine:
     @property
     def gradient_norm(self) -> float:
         """Before clipping, of the step taken last."""
-        return float(self.deepspeed.get_global_grad_norm() or 0.0)
+        norm = self.deepspeed.get_global_grad_norm() if self.config.zero_stage else self.norm
+        return float(norm or 0.0)
 
     @property
     def master(self) -> list[Tensor]:
@@ -255,8 +257,7 @@ def deepspeed_config(optimizer: OptimizerConfig, config: EngineConfig, micro_bat
     return {
         "train_micro_batch_size_per_gpu": micro_batch,
         "gradient_accumulation_steps": config.accumulation,
-        # Without a bound stage 0 would not compute the norm that is logged; this one never binds.
-        "gradient_clipping": optimizer.clip_norm or (0.0 if config.zero_stage else sys.float_info.max),
+        "gradient_clipping": optimizer.clip_norm,
         "bf16": {"enabled": config.precision == "bf16"},
         "zero_optimization": zero,
         "zero_allow_untested_optimizer": True,

@@ -61,9 +61,9 @@ def test_work_after_the_backward_pass_does_not_grow_with_the_parameters(processe
     assert counts[1] - counts[0] <= 4 * views
 
 
-@pytest.mark.parametrize("accumulation", [1, 2])
-def test_adam_is_pytorchs(processes, accumulation):
-    engine = make(3, "adam", accumulation=accumulation)
+@pytest.mark.parametrize(("stage", "accumulation"), [(0, 1), (1, 1), (1, 2)])
+def test_adam_is_pytorchs(processes, stage, accumulation):
+    engine = make(3, "adam", stage=stage, accumulation=accumulation)
     twin = Blocks(3)
     twin.load_state_dict(engine.module.state_dict())
     adam = torch.optim.AdamW(twin.parameters(), 0.01, (0.9, 0.99), weight_decay=1e-4)
