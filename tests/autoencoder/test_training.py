@@ -115,7 +115,7 @@ def test_zero_stages_agree(processes, configure, tmp_path):
         trained[stage] = without_key_biases(weights(tmp_path / f"stage{stage}"))
     for stage in (1, 2, 3):
         for name, value in trained[0].items():
-            torch.testing.assert_close(trained[stage][name], value, rtol=0, atol=2e-5, msg=f"stage {stage}: {name}")
+            torch.testing.assert_close(trained[stage][name], value, rtol=0, atol=5e-5, msg=f"stage {stage}: {name}")
 
 
 def assert_close(one, other):
