@@ -52,12 +52,12 @@ def steps(args: argparse.Namespace) -> list[Step]:
     stage2 += ("--autoencoder", run / "weights/ema", "--run", run / "generator")
     sample = ("generator.sample", "--weights", run / "generator/weights/ema", "--num", args.samples)
     line = (
-        ("data", "draw small videos of ten motions", 45, ("data.synthetic", args.data, *per_class(args))),
-        ("stage1", "train VidTwin, which turns a video into two small latents", 300, (*stage1, *quick)),
+        ("data", "draw small videos of ten motions", 40, ("data.synthetic", args.data, *per_class(args))),
+        ("stage1", "train VidTwin, which turns a video into two small latents", 270, (*stage1, *quick)),
         ("cache", "turn all videos into latents", 25, ("autoencoder.cache", "--run", run, "--clips_per_video", 8)),
-        ("stage2", "train the DiT, which makes latents of a motion out of noise", 120, (*stage2, *quick)),
+        ("stage2", "train the DiT, which makes latents of a motion out of noise", 150, (*stage2, *quick)),
         ("sample", "make new videos", 15, (*sample, "--batch_size", 50, "--out", run / "samples")),
-        ("evaluate", "measure, and draw", 40, ("eval.report", "--run", run, "--data", args.data, *quick_report)),
+        ("evaluate", "measure, and draw", 35, ("eval.report", "--run", run, "--data", args.data, *quick_report)),
     )
     return [Step(name, what, seconds, tuple(map(str, arguments))) for name, what, seconds, arguments in line]
 
