@@ -74,6 +74,11 @@ class Measurement:
         """Of the matrix rate."""
         return self.flop_rate / self.matmul_rate
 
+    def figures(self) -> dict[str, str | int | float]:
+        """All of it by name, what is derived included, for a JSON file."""
+        derived = ("clips_per_second", "flop_rate", "share")
+        return asdict(self) | {name: getattr(self, name) for name in derived}
+
 
 class Workload:
     """What can be measured of a configuration, each with the FLOPs of one clip."""
@@ -245,8 +250,7 @@ def main(argv: list[str]) -> None:
     print_table(rows, f"{args.config.stem}, {config.engine.precision}, batch {args.batch_size}")
     if args.output:
         args.output.parent.mkdir(parents=True, exist_ok=True)
-        derived = ("clips_per_second", "flop_rate", "share")
-        write_json(args.output, [asdict(row) | {name: getattr(row, name) for name in derived} for row in rows])
+        write_json(args.output, [row.figures() for row in rows])
 
 
 if __name__ == "__main__":

@@ -47,12 +47,13 @@ def steps(args: argparse.Namespace) -> list[Step]:
     run, latents = args.run, args.run / "latents/train"
     quick = ("--loop.steps", args.steps) if args.steps else ()
     quick_report = ("--classifier_steps", args.steps) if args.steps else ()
+    data = ("data.synthetic", args.data, "--videos_per_class", args.videos_per_class)
     stage1 = ("autoencoder.train", "--config", CONFIGS / "stage1/demo.yaml", "--data.root", args.data, "--run", run)
     stage2 = ("generator.train", "--config", CONFIGS / "stage2/demo.yaml", "--cache", latents)
     stage2 += ("--autoencoder", run / "weights/ema", "--run", run / "generator")
     sample = ("generator.sample", "--weights", run / "generator/weights/ema", "--num", args.samples)
     line = (
-        ("data", "draw small videos of ten motions", 40, ("data.synthetic", args.data, *per_class(args))),
+        ("data", "draw small videos of ten motions", 40, data),
         ("stage1", "train VidTwin, which turns a video into two small latents", 270, (*stage1, *quick)),
         ("cache", "turn all videos into latents", 25, ("autoencoder.cache", "--run", run, "--clips_per_video", 8)),
         ("stage2", "train the DiT, which makes latents of a motion out of noise", 150, (*stage2, *quick)),
@@ -60,10 +61,6 @@ def steps(args: argparse.Namespace) -> list[Step]:
         ("evaluate", "measure, and draw", 35, ("eval.report", "--run", run, "--data", args.data, *quick_report)),
     )
     return [Step(name, what, seconds, tuple(map(str, arguments))) for name, what, seconds, arguments in line]
-
-
-def per_class(args: argparse.Namespace) -> tuple[object, ...]:
-    return "--videos_per_class", args.videos_per_class
 
 
 def print_plan(plan: list[Step], args: argparse.Namespace, done: Collection[str]) -> None:

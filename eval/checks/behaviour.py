@@ -42,28 +42,23 @@ def train_flow(place: Place) -> Found:
 
 
 def bf16_stage1(place: Place) -> Found:
-    command("autoencoder.train", *stage1(place, "bf16-stage1", *BF16))
-    return as_in_fp32(place, "bf16-stage1", "stage1")
+    return stage1_as_in_fp32(place, "bf16-stage1", BF16)
 
 
 def bf16_x0(place: Place) -> Found:
-    command("generator.train", *stage2(place, "bf16-x0", "x0", *BF16))
-    return as_in_fp32(place, "bf16-x0", "x0")
+    return stage2_as_in_fp32(place, "bf16-x0", "x0", BF16)
 
 
 def bf16_flow(place: Place) -> Found:
-    command("generator.train", *stage2(place, "bf16-flow", "flow", *BF16))
-    return as_in_fp32(place, "bf16-flow", "flow")
+    return stage2_as_in_fp32(place, "bf16-flow", "flow", BF16)
 
 
 def compile_stage1(place: Place) -> Found:
-    command("autoencoder.train", *stage1(place, "compile-stage1", *COMPILED))
-    return as_in_fp32(place, "compile-stage1", "stage1")
+    return stage1_as_in_fp32(place, "compile-stage1", COMPILED)
 
 
 def compile_stage2(place: Place) -> Found:
-    command("generator.train", *stage2(place, "compile-stage2", "x0", *COMPILED))
-    return as_in_fp32(place, "compile-stage2", "x0")
+    return stage2_as_in_fp32(place, "compile-stage2", "x0", COMPILED)
 
 
 def cache(place: Place) -> Found:
@@ -137,6 +132,16 @@ def trained(run: Path) -> Found:
     if skipped or not all(math.isfinite(loss) for loss in losses):
         raise CheckError(f"{skipped} steps were left out; losses {losses}")
     return Found(f"loss {losses[0]:.4g} to {losses[-1]:.4g} in {len(losses)} steps", {"losses": losses})
+
+
+def stage1_as_in_fp32(place: Place, name: str, computed: tuple[str, ...]) -> Found:
+    command("autoencoder.train", *stage1(place, name, *computed))
+    return as_in_fp32(place, name, "stage1")
+
+
+def stage2_as_in_fp32(place: Place, name: str, objective: str, computed: tuple[str, ...]) -> Found:
+    command("generator.train", *stage2(place, name, objective, *computed))
+    return as_in_fp32(place, name, objective)
 
 
 def as_in_fp32(place: Place, name: str, reference: str) -> Found:

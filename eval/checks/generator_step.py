@@ -2,7 +2,6 @@
 
 import statistics
 import tempfile
-from dataclasses import asdict
 from pathlib import Path
 
 from autoencoder.bench import WARM_UP, Measurement
@@ -48,5 +47,4 @@ def measure(place: Place) -> Found:
         flops = batch * training_flops(model_config(config, cache), config.diffusion)
         rate, memory = matmul_rate(device, config.engine.dtype), peak_memory(device)
     row = Measurement("training step", batch, seconds, flops, rate, memory)
-    derived = ("clips_per_second", "flop_rate", "share")
-    return described(asdict(row) | {name: getattr(row, name) for name in derived})
+    return described(row.figures())

@@ -40,10 +40,10 @@ DIT = {
 }
 
 
-def command(module: str, *arguments: object, ends_with: int = 0) -> str:
+def command(module: str, *arguments: object) -> str:
     """Run a module of the project to its end; what it said, which goes to this process's log as it comes.
 
-    Raises `CheckError` when it ends with another code.
+    Raises `CheckError` when it does not end with 0.
     """
     called = [sys.executable, "-m", module, *map(str, arguments)]
     process = subprocess.Popen(called, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
@@ -51,7 +51,7 @@ def command(module: str, *arguments: object, ends_with: int = 0) -> str:
     for line in process.stdout:
         print(line, end="", file=sys.stderr, flush=True)
         said.append(line)
-    if (code := process.wait()) != ends_with:
+    if code := process.wait():
         raise CheckError(f"{module} ended with code {code}: {reason(''.join(said))}")
     return "".join(said)
 

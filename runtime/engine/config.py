@@ -6,6 +6,7 @@ from typing import Literal
 import torch
 
 from runtime.errors import UserError
+from runtime.precision import DTYPES
 
 
 @dataclass(frozen=True)
@@ -36,7 +37,7 @@ class EngineConfig:
 
     @property
     def dtype(self) -> torch.dtype:
-        return torch.bfloat16 if self.precision == "bf16" else torch.float32
+        return DTYPES[self.precision]
 
     def compiles(self, device: torch.device) -> bool:
         return self.compile == "on" or (self.compile == "auto" and device.type == "cuda")

@@ -65,6 +65,17 @@ def copy_run(stage1_run, tmp_path):
     return copy
 
 
+@pytest.fixture
+def cached_run(copy_run, whole):
+    """The run with its finished cache of training clips."""
+    run = copy_run("run")
+    folder = run / "latents" / "train"
+    folder.mkdir(parents=True)
+    for name, content in whole.items():
+        (folder / name).write_bytes(content)
+    return run
+
+
 def start(*command):
     """A process of its own, of as many threads as this one: they decide the last bits."""
     inherited = {k: v for k, v in os.environ.items() if k not in ("RANK", "WORLD_SIZE", "LOCAL_RANK", "MASTER_PORT")}
@@ -149,18 +160,14 @@ def test_two_processes_write_what_one_does(copy_run, whole, launch):
     assert cached(run) == whole
 
 
-def test_a_damaged_shard_of_a_finished_cache_is_written_again(processes, copy_run, whole):
-    run = copy_run("run")
-    folder = run / "latents" / "train"
-    folder.mkdir(parents=True)
-    for name, content in whole.items():
-        (folder / name).write_bytes(content)
+def test_a_damaged_shard_of_a_finished_cache_is_written_again(processes, cached_run, whole):
+    folder = cached_run / "latents" / "train"
     untouched = (folder / "shard_00001.safetensors").stat().st_mtime_ns
     damaged = bytearray(whole["shard_00004.safetensors"])
     damaged[len(damaged) // 2] ^= 1
     (folder / "shard_00004.safetensors").write_bytes(damaged)
-    finish(run)
-    assert cached(run) == whole
+    finish(cached_run)
+    assert cached(cached_run) == whole
     assert (folder / "shard_00001.safetensors").stat().st_mtime_ns == untouched
 
 
@@ -288,21 +295,17 @@ def test_what_was_computed_in_another_precision_is_refused(processes, copy_run, 
     assert "latents of another compute (bf16, not fp32)" in capsys.readouterr().err
 
 
-def test_a_cache_that_does_not_say_what_computed_it_is_of_float32(processes, copy_run, whole):
-    run = copy_run("run")
-    folder = run / "latents" / "train"
-    folder.mkdir(parents=True)
-    for name, content in whole.items():
-        (folder / name).write_bytes(content)
+def test_a_cache_that_does_not_say_what_computed_it_is_of_float32(processes, cached_run, whole):
+    folder = cached_run / "latents" / "train"
     for name in ("plan.json", "manifest.json"):
         content = json.loads(whole[name])
         del content["compute"]
         (folder / name).write_text(json.dumps(content))
     untouched = (folder / "shard_00001.safetensors").stat().st_mtime_ns
     assert "encoded 4 at a time in fp32" in describe(LatentCache(folder))
-    finish(run)
+    finish(cached_run)
     assert (folder / "shard_00001.safetensors").stat().st_mtime_ns == untouched
-    assert main(["--run", str(run), *SETTINGS, "--compute", "bf16"]) == 2
+    assert main(["--run", str(cached_run), *SETTINGS, "--compute", "bf16"]) == 2
 
 
 def test_some_clips_are_shown_beside_their_originals(processes, copy_run, capsys):
