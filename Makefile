@@ -15,7 +15,7 @@ SCALE   := $(if $(DATA)$(filter-out runs/demo/latents,$(CACHE)),base,demo)
 RUN     ?= $(SCALE)
 LATENTS := $(or $(CACHE),runs/$(RUN)/latents)
 STAGE1  := $(or $(CONFIG),configs/stage1/$(SCALE).yaml)
-STAGE2  := $(or $(CONFIG),configs/stage2/$(SCALE).yaml)
+STAGE2  := $(or $(CONFIG),configs/stage2/$(if $(filter demo,$(SCALE)),demo,paper).yaml)
 DRY_RUN := $(filter --dry_run --dry-run,$(ARGS))
 VENV    := .venv/bin
 SETUP   := .venv/.complete
@@ -30,7 +30,7 @@ help: ## this list
 	@grep -hE '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
 	@echo
 	@echo 'DATA=dir     data set: UCF-101/ + ucfTrainTestlist/, any folder of videos, or shards (default: the built-in set)'
-	@echo 'CONFIG=file  configuration (default: demo without DATA, base with it)'
+	@echo 'CONFIG=file  configuration (default: demo without DATA; with it base, and paper for stage 2)'
 	@echo 'RUN=name     run, in runs/<name> (default: demo, or base with DATA or CACHE)'
 	@echo 'GPUS=n       processes (default 1)'
 	@echo 'CACHE=dir    latents for stage 2 (default: runs/<RUN>/latents)'

@@ -1,6 +1,6 @@
 """What models cost: parameters, FLOPs and peak training memory of autoencoders and generators, size of their latents.
 
-`python eval/cost.py configs/stage1/base.yaml configs/stage2/base.yaml --output cost.json --plot cost.png`
+`python eval/cost.py configs/stage1/base.yaml configs/stage2/paper.yaml --output cost.json --plot cost.png`
 
 Nothing is trained or even allocated: FLOPs are counted on meta tensors, memory is traced on fake ones (on a GPU, where
 there is one, it is measured). A multiply-add counts as two FLOPs.

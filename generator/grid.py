@@ -12,6 +12,11 @@ GAP = 4
 SMALLEST_TILE = 96
 
 
+def to_bytes(video: Tensor) -> Tensor:
+    """Videos `b t c h w` in [0, 1] as a pipeline gives them, to uint8 `b t h w c` on the CPU, rounded."""
+    return rearrange(video, "b t c h w -> b t h w c").mul(255).round().to(torch.uint8).contiguous().cpu()
+
+
 def labelled_grid(videos: Tensor, labels: list[str]) -> Tensor:
     """`n t h w c` uint8 to one video `t H W c`: a tile for each, its label above, small tiles enlarged."""
     scale = max(1, SMALLEST_TILE // videos.shape[2])

@@ -13,9 +13,10 @@ import torch
 from safetensors.torch import load_file
 from torch import Tensor
 
-from data.video.frames import to_uint8, write_video
-from generator.grid import film_strips, labelled_grid
-from generator.pipeline import TwinLatentPipeline, load_pipeline
+from data.video.frames import write_video
+from generator.diffusion import initial_noise
+from generator.grid import film_strips, labelled_grid, to_bytes
+from generator.pipeline import VidTwinPipeline, load_pipeline
 from generator.samples import SAMPLES, SETTINGS
 from runtime import distributed
 from runtime.errors import UserError
@@ -41,7 +42,7 @@ def chosen_classes(names: str, known: tuple[str, ...]) -> list[int]:
 
 
 def generate(
-    pipeline: TwinLatentPipeline,
+    pipeline: VidTwinPipeline,
     labels: Tensor,
     parts: Path,
     seed: int,
@@ -50,7 +51,7 @@ def generate(
     batch_size: int,
 ) -> None:
     """Write this process's batches of samples as files in `parts`; those that are there are kept."""
-    total = len(labels)
+    total, layout = len(labels), pipeline.transformer.layout
     starts = range(0, total, batch_size)[distributed.rank() :: distributed.world_size()]
     progress = Progress(
         "sampling", sum(min(batch_size, total - s) for s in starts), "videos", show=distributed.is_main()
@@ -58,9 +59,11 @@ def generate(
     for start in starts:
         indices = list(range(start, min(start + batch_size, total)))
         if not part(parts, start).exists():
-            video, latents = pipeline(labels[indices], seed, indices, steps, guidance)
+            noise = initial_noise(seed, indices, layout.structure_shape, layout.dynamics_shape)
+            drawn = pipeline(labels[indices].tolist(), steps, guidance, latents=[noise], output_type="pt")
+            latents = drawn.latents[0]
             tensors = {
-                "videos": to_uint8(video).permute(0, 2, 3, 4, 1).contiguous().cpu(),
+                "videos": to_bytes(drawn.frames),
                 "structure": latents.structure.contiguous().cpu(),
                 "dynamics": latents.dynamics.contiguous().cpu(),
                 "labels": labels[indices],
@@ -123,11 +126,12 @@ def write_samples(
     out: Path,
 ) -> None:
     """The whole of what the script does; see its options for the meaning of the arguments."""
-    pipeline, known, sampling = load_pipeline(weights)
+    pipeline = load_pipeline(weights)
+    known, sampling = tuple(pipeline.config.classes), pipeline.config
     chosen = chosen_classes(classes, known)
     labels = torch.tensor([chosen[i % len(chosen)] for i in range(num)])
-    steps = steps or sampling["sample_steps"]
-    guidance = sampling["guidance"] if guidance is None else guidance
+    steps = steps or sampling.num_inference_steps
+    guidance = sampling.guidance_scale if guidance is None else guidance
     out.mkdir(parents=True, exist_ok=True)
     pipeline.set_progress_bar_config(disable=True)
     device = distributed.device()
@@ -140,7 +144,7 @@ def write_samples(
     if distributed.is_main():
         tensors = collect(out, parts, num, batch_size)
         remove_earlier(out)
-        files = write_for_the_eye(out, tensors, known, fps or sampling["fps"])
+        files = write_for_the_eye(out, tensors, known, fps or sampling.fps)
         described = {"weights": str(weights), "num": num, "seed": seed, "steps": steps, "guidance": guidance}
         write_json(out / SETTINGS, {**described, "precision": computed, "videos": files})
     distributed.barrier()

@@ -1,10 +1,10 @@
-"""How twin latents become one sequence of tokens, and back: normalisation, patches and positions."""
+"""How twin latents become one sequence of tokens, and back: normalisation and patches."""
 
 from dataclasses import dataclass
-from math import log, prod
+from math import ceil, prod
 from typing import NamedTuple
 
-import torch
+import torch.nn.functional as F
 from einops import rearrange
 from torch import Tensor
 
@@ -30,7 +30,7 @@ class Statistics(NamedTuple):
 
 def normalise(latents: TwinLatents, statistics: Statistics) -> TwinLatents:
     """Latents with zero mean and unit variance in each channel."""
-    structure_mean, structure_std, dynamics_mean, dynamics_std = _per_channel(statistics)
+    structure_mean, structure_std, dynamics_mean, dynamics_std = _per_channel(statistics, latents)
     return TwinLatents(
         (latents.structure - structure_mean) / structure_std,
         (latents.dynamics - dynamics_mean) / dynamics_std,
@@ -39,15 +39,17 @@ def normalise(latents: TwinLatents, statistics: Statistics) -> TwinLatents:
 
 def denormalise(latents: TwinLatents, statistics: Statistics) -> TwinLatents:
     """The inverse of `normalise`."""
-    structure_mean, structure_std, dynamics_mean, dynamics_std = _per_channel(statistics)
+    structure_mean, structure_std, dynamics_mean, dynamics_std = _per_channel(statistics, latents)
     return TwinLatents(
         latents.structure * structure_std + structure_mean,
         latents.dynamics * dynamics_std + dynamics_mean,
     )
 
 
-def _per_channel(statistics: Statistics) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    structure_mean, structure_std, dynamics_mean, dynamics_std = statistics
+def _per_channel(statistics: Statistics, latents: TwinLatents) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """To broadcast over the latents, and where these lie: an offloaded model waits for its turn elsewhere."""
+    device = latents.structure.device
+    structure_mean, structure_std, dynamics_mean, dynamics_std = (values.to(device) for values in statistics)
     return (
         rearrange(structure_mean, "d -> d 1 1 1"),
         rearrange(structure_std, "d -> d 1 1 1"),
@@ -63,8 +65,12 @@ class TokenLayout:
     The structure latent is a video `d_S × n_q × h × w` in 3-D patches; the dynamics latent is a one-frame video
     `d_D × 1 × t × (w + h)`, so its patches are 2-D. Fields as in `generator.config.DiTConfig`.
 
+    Where a patch does not divide an axis, the last one is filled up with zeros, the mean of normalised latents. Every
+    token holds a value of the latent, so attention has none to leave out; the filling is cut away by `to_latents`,
+    before any loss.
+
     Raises:
-        UserError: a patch that does not divide its latent, or an empty latent.
+        UserError: a patch of no extent, or an empty latent.
     """
 
     structure_shape: tuple[int, int, int, int]
@@ -99,23 +105,33 @@ class TokenLayout:
     def to_tokens(self, latents: TwinLatents) -> TwinTokens:
         """Cut latents into patches: structure `b d n_q h w` and dynamics `b d t s` -> `TwinTokens`."""
         (a, b, c), (e, f) = self.structure_patch, self.dynamics_patch
+        structure = _fill(latents.structure, self.structure_grid, self.structure_patch)
+        dynamics = _fill(latents.dynamics, self.dynamics_grid, self.dynamics_patch)
         return TwinTokens(
-            rearrange(latents.structure, "n d (q a) (h b) (w c) -> n (q h w) (d a b c)", a=a, b=b, c=c),
-            rearrange(latents.dynamics, "n d (t e) (s f) -> n (t s) (d e f)", e=e, f=f),
+            rearrange(structure, "n d (q a) (h b) (w c) -> n (q h w) (d a b c)", a=a, b=b, c=c),
+            rearrange(dynamics, "n d (t e) (s f) -> n (t s) (d e f)", e=e, f=f),
         )
 
     def to_latents(self, tokens: TwinTokens) -> TwinLatents:
         """The inverse of `to_tokens`, exactly."""
         (q, h, w), (a, b, c) = self.structure_grid, self.structure_patch
         (t, s), (e, f) = self.dynamics_grid, self.dynamics_patch
-        return TwinLatents(
-            rearrange(tokens.structure, "n (q h w) (d a b c) -> n d (q a) (h b) (w c)", q=q, h=h, w=w, a=a, b=b, c=c),
-            rearrange(tokens.dynamics, "n (t s) (d e f) -> n d (t e) (s f)", t=t, s=s, e=e, f=f),
+        structure = rearrange(
+            tokens.structure, "n (q h w) (d a b c) -> n d (q a) (h b) (w c)", q=q, h=h, w=w, a=a, b=b, c=c
         )
+        dynamics = rearrange(tokens.dynamics, "n (t s) (d e f) -> n d (t e) (s f)", t=t, s=s, e=e, f=f)
+        (_, queries, rows, columns), (_, frames, space) = self.structure_shape, self.dynamics_shape
+        return TwinLatents(structure[:, :, :queries, :rows, :columns], dynamics[:, :, :frames, :space])
 
 
 def _grid(shape: tuple[int, ...], patch: tuple[int, ...]) -> tuple[int, ...]:
-    return tuple(size // extent for size, extent in zip(shape[1:], patch, strict=True))
+    return tuple(ceil(size / extent) for size, extent in zip(shape[1:], patch, strict=True))
+
+
+def _fill(latent: Tensor, grid: tuple[int, ...], patch: tuple[int, ...]) -> Tensor:
+    """Zeros at the end of each axis, up to whole patches."""
+    missing = [n * extent - size for n, extent, size in zip(grid, patch, latent.shape[2:], strict=True)]
+    return F.pad(latent, [side for axis in reversed(missing) for side in (0, axis)]) if any(missing) else latent
 
 
 def _check_patch(latent: str, axes: tuple[str, ...], shape: tuple[int, ...], patch: tuple[int, ...]) -> None:
@@ -126,28 +142,5 @@ def _check_patch(latent: str, axes: tuple[str, ...], shape: tuple[int, ...], pat
         )
     if min(shape) < 1:
         raise UserError(f"{latent}_shape {shape} is empty: the generator needs both latents")
-    for axis, size, extent in zip(axes[1:], shape[1:], patch, strict=True):
-        if extent < 1 or size % extent:
-            raise UserError(
-                f"{latent}_patch {patch} does not divide {axis} = {size} of the {latent} latent: "
-                f"choose a divisor of {size} in place of {extent}"
-            )
-
-
-def sincos(position: Tensor, width: int) -> Tensor:
-    """Sines then cosines of `position` (any shape) at `width / 2` frequencies from 1 down to 1/10000: `... width`."""
-    steps = torch.arange(width // 2, dtype=torch.float32, device=position.device)
-    frequency = torch.exp(-log(10_000) * steps / (width // 2))
-    angle = position[..., None] * frequency
-    return torch.cat([angle.sin(), angle.cos()], dim=-1)
-
-
-def position_table(grid: tuple[int, ...], width: int) -> Tensor:
-    """Fixed sin-cos positions of the tokens of a grid, `n width`, in the order of `TokenLayout.to_tokens`.
-
-    Each axis of the grid has its own part of an even `width`, the parts as equal as whole sine-cosine pairs allow.
-    """
-    pairs = [len(part) for part in torch.arange(width // 2).tensor_split(len(grid))]
-    axes = torch.meshgrid(*(torch.arange(size) for size in grid), indexing="ij")
-    table = torch.cat([sincos(axis.flatten(), 2 * n) for axis, n in zip(axes, pairs, strict=True)], dim=-1)
-    return table.to(torch.get_default_dtype())  # another one where a model is loaded in another precision
+    if min(patch) < 1:
+        raise UserError(f"{latent}_patch {patch} has no extent along an axis: choose at least 1")

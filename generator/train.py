@@ -1,6 +1,6 @@
 """Stage two: train a class-conditional DiT on cached twin latents.
 
-`python -m generator.train --config configs/stage2/base.yaml --cache runs/NAME/latents --run runs/NAME-dit`
+`python -m generator.train --config configs/stage2/paper.yaml --cache runs/NAME/latents --run runs/NAME/generator`
 """
 
 import copy
@@ -15,13 +15,13 @@ from autoencoder.model import VidTwin
 from data.latents import LatentCache, TwinLatents
 from data.latents.source import latent_source
 from data.loader import ClipSampler
-from data.video.frames import to_uint8, write_video
+from data.video.frames import write_video
 from generator.config import DiffusionConfig, DiTConfig
-from generator.diffusion import Objective, diffusion_loss, make_objective, make_scheduler
+from generator.diffusion import Objective, diffusion_loss, initial_noise, make_objective, make_scheduler
 from generator.dit import DiT
-from generator.grid import labelled_grid
+from generator.grid import labelled_grid, to_bytes
 from generator.memory import memory_plan
-from generator.pipeline import TwinLatentPipeline, save_pipeline
+from generator.pipeline import VidTwinPipeline, save_pipeline
 from generator.stage2 import Stage2Config
 from generator.tokens import Statistics
 from runtime import distributed
@@ -90,6 +90,8 @@ def model_config(config: Stage2Config, cache: LatentCache) -> DiTConfig:
         dynamics_shape=cache.dynamics_shape,
         num_classes=len(cache.classes),
         std_of="sample" if config.sample_posterior else "mean",
+        times=config.diffusion.times,
+        context=config.diffusion.context > 0,
     )
 
 
@@ -109,7 +111,7 @@ def run_loop(
 ) -> None:
     torch.manual_seed(config.loop.seed)
     session = build_session(config, run, cache)
-    pipeline = TwinLatentPipeline(session.ema.model, autoencoder, make_scheduler(config.diffusion))
+    pipeline = make_pipeline(config, session.ema.model, autoencoder, cache)
     pipeline.set_progress_bar_config(disable=True)
     batches = latents(session.step, config.engine.accumulation)
     objective = make_objective(config.diffusion)
@@ -125,6 +127,21 @@ def run_loop(
                     preview(config, session, pipeline, cache)
             session.advance()
     finish(config, session, pipeline, cache)
+
+
+def make_pipeline(config: Stage2Config, transformer: DiT, autoencoder: VidTwin, cache: LatentCache) -> VidTwinPipeline:
+    """What samples as the configuration says."""
+    diffusion = config.diffusion
+    return VidTwinPipeline(
+        transformer,
+        autoencoder,
+        make_scheduler(diffusion),
+        classes=cache.classes,
+        fps=cache.manifest["fps"],
+        num_inference_steps=diffusion.sample_steps,
+        guidance_scale=diffusion.guidance,
+        guidance_interval=diffusion.guidance_interval,
+    )
 
 
 def build_model(config: Stage2Config, cache: LatentCache) -> DiT:
@@ -179,37 +196,32 @@ def training_step(
     return {"loss": loss.detach(), **terms}, clips
 
 
-def preview(config: Stage2Config, session: Session, pipeline: TwinLatentPipeline, cache: LatentCache) -> None:
+def preview(config: Stage2Config, session: Session, pipeline: VidTwinPipeline, cache: LatentCache) -> None:
     """A labelled grid of samples of the averaged weights, the same noise every time; the main process's work."""
     if not distributed.is_main():
         return
-    labels = torch.arange(config.preview) % len(cache.classes)
-    sampling = config.diffusion.sample_steps, config.diffusion.guidance
+    labels = [i % len(cache.classes) for i in range(config.preview)]
+    layout = pipeline.transformer.layout
+    noise = initial_noise(config.loop.seed, range(config.preview), layout.structure_shape, layout.dynamics_shape)
     with computing_in(config.engine.dtype, distributed.device()):
-        video, _ = pipeline(labels, config.loop.seed, list(range(config.preview)), *sampling)
-    frames = to_uint8(video).permute(0, 2, 3, 4, 1).cpu()
-    grid = labelled_grid(frames, [cache.classes[label] for label in labels])
+        video = pipeline(labels, latents=[noise], output_type="pt").frames
+    grid = labelled_grid(to_bytes(video), [cache.classes[label] for label in labels])
     session.run.videos.mkdir(exist_ok=True)
     fps = cache.manifest["fps"]
     write_video(session.run.videos / f"step_{session.step:08}.mp4", grid, fps)
     session.tracker.video(session.step, "samples", grid, fps)
 
 
-def finish(config: Stage2Config, session: Session, pipeline: TwinLatentPipeline, cache: LatentCache) -> None:
+def finish(config: Stage2Config, session: Session, pipeline: VidTwinPipeline, cache: LatentCache) -> None:
     """Write both pipelines: averaged weights and raw ones."""
     raw = build_model(config, cache).eval()
     load_raw_weights(raw, session.engines["transformer"].master_weights())
-    sampling = {
-        "sample_steps": config.diffusion.sample_steps,
-        "guidance": config.diffusion.guidance,
-        "fps": cache.manifest["fps"],
-    }
     with session.ema.whole() as averaged:
         if distributed.is_main():
             session.run.weights.mkdir(exist_ok=True)
             for name, transformer in (("ema", averaged), ("raw", raw)):
-                whole = TwinLatentPipeline(transformer, pipeline.autoencoder, pipeline.scheduler)
-                save_pipeline(whole, session.run.weights / name, cache.classes, sampling)
+                whole = make_pipeline(config, transformer, pipeline.autoencoder, cache)
+                save_pipeline(whole, session.run.weights / name)
     distributed.barrier()
     session.close()
 

@@ -17,7 +17,7 @@ from data.video.frames import write_video
 from generator.config import DiffusionConfig
 from generator.diffusion import make_scheduler
 from generator.dit import DiT
-from generator.pipeline import TwinLatentPipeline, save_pipeline
+from generator.pipeline import VidTwinPipeline, save_pipeline
 from runtime.config import dump, load
 from runtime.weights import save_model
 from tests.documents import ROOT
@@ -66,11 +66,16 @@ def write_stage1_run(run: Path, data: Path, stage1: Path, overrides: Sequence[st
 def write_generator(folder: Path, autoencoder: VidTwin) -> None:
     sizes, config = {"width": 16, "depth": 1, "num_heads": 2, "class_width": 8}, autoencoder.typed_config
     shapes = {"structure_shape": config.structure_shape, "dynamics_shape": config.dynamics_shape}
-    pipeline = TwinLatentPipeline(
-        DiT(**sizes, **shapes, num_classes=len(CLASSES)), autoencoder, make_scheduler(DiffusionConfig())
+    pipeline = VidTwinPipeline(
+        DiT(**sizes, **shapes, num_classes=len(CLASSES)),
+        autoencoder,
+        make_scheduler(DiffusionConfig()),
+        classes=CLASSES,
+        num_inference_steps=2,
+        guidance_scale=2.0,
     )
     folder.parent.mkdir(parents=True)
-    save_pipeline(pipeline, folder, CLASSES, {"sample_steps": 2, "guidance": 2.0, "fps": 8.0})
+    save_pipeline(pipeline, folder)
 
 
 def write_samples(folder: Path) -> None:

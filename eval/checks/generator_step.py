@@ -30,7 +30,7 @@ def measure(place: Place) -> Found:
     sizes = DIT["cpu"] if place.device == "cpu" else ()
     latents = ["--cache", str(place.run("stage1") / "latents/train")]
     settings = [*sizes, *latents, "--loop.batch_size", str(batch), "--engine.accumulation", "1"]
-    config = load(Stage2Config, CONFIGS / "stage2/base.yaml", settings)
+    config = load(Stage2Config, CONFIGS / "stage2/paper.yaml", settings)
     cache = LatentCache(config.cache)
     with distributed.processes():
         session = build_session(config, RunFolder(Path(tempfile.mkdtemp(dir=place.out))), cache)

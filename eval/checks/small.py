@@ -64,7 +64,7 @@ def stage1(place: Place, name: str, *overrides: str) -> list[str]:
 
 def stage2(place: Place, name: str, objective: str, *overrides: str) -> list[str]:
     """The arguments of `generator.train` for a small run of that name, on the latents of the run `stage1`."""
-    file = {"x0": "base.yaml", "flow": "flow.yaml"}[objective]
+    file = {"x0": "paper.yaml", "flow": "modern.yaml"}[objective]
     config = ["--config", str(CONFIGS / "stage2" / file), *EVERY_RUN, *DIT[place.device]]
     trained = place.run("stage1")
     latents = ["--cache", str(trained / "latents/train"), "--autoencoder", str(trained / "weights/ema")]

@@ -9,7 +9,8 @@ from torch import nn
 
 from data.latents import TwinLatents
 from generator.config import DiTConfig
-from generator.dit import Attention, DiT
+from generator.dit import DiT
+from generator.network.attention import AttentionToTwo, SelfAttention
 from generator.tokens import Statistics
 from runtime.engine.engine import cast_buffers
 from runtime.errors import UserError
@@ -25,13 +26,22 @@ CONFIG = DiTConfig(
     num_heads=4,
     class_width=8,
 )
-CONDITIONINGS = ("cross_attention", "adaln")
+MODERN = {
+    "conditioning": "adaln",
+    "modulation": "shared",
+    "norm": "rms",
+    "qk_norm": False,
+    "mlp": "swiglu",
+    "positions": "rotary",
+    "times": "separate",
+}
+VARIANTS = {"paper": {}, "modern": MODERN} | {name: {name: value} for name, value in MODERN.items()}
 
 
-def make(conditioning: str = "cross_attention", awake: bool = True) -> DiT:
+def make(variant: str = "paper", awake: bool = True, **fields: object) -> DiT:
     """A tiny model; awake, its parameters are moved off the zeros they start from."""
     torch.manual_seed(0)
-    model = DiT(**dataclasses.asdict(dataclasses.replace(CONFIG, conditioning=conditioning)))
+    model = DiT(**dataclasses.asdict(CONFIG) | VARIANTS[variant] | fields)
     if awake:
         for parameter in model.parameters():
             parameter.data += 0.1 * torch.randn_like(parameter)
@@ -54,17 +64,17 @@ def test_the_defaults_of_model_and_config_agree():
     )
 
 
-@pytest.mark.parametrize("conditioning", CONDITIONINGS)
-def test_output_is_zero_at_the_start(conditioning):
+@pytest.mark.parametrize("variant", VARIANTS)
+def test_output_is_zero_at_the_start(variant):
     noisy, time, label = inputs()
-    for prediction, x in zip(make(conditioning, awake=False)(noisy, time, label), noisy, strict=True):
+    for prediction, x in zip(make(variant, awake=False)(noisy, time, label), noisy, strict=True):
         assert torch.equal(prediction, torch.zeros_like(x))
 
 
-@pytest.mark.parametrize("conditioning", CONDITIONINGS)
+@pytest.mark.parametrize("variant", VARIANTS)
 @torch.no_grad()
-def test_every_input_reaches_both_outputs_of_its_own_sample_only(conditioning):
-    model, (noisy, time, label) = make(conditioning), inputs()
+def test_every_input_reaches_both_outputs_of_its_own_sample_only(variant):
+    model, (noisy, time, label) = make(variant), inputs()
     reference = model(noisy, time, label)
     structure, dynamics, other_time, other_label = (x.clone() for x in (*noisy, time, label))
     structure[1, 0, 0, 0, 0] += 1
@@ -94,9 +104,9 @@ def test_positions_matter():
     assert (straight - swapped).abs().max() > 1e-2
 
 
-@pytest.mark.parametrize("conditioning", CONDITIONINGS)
-def test_every_parameter_gets_a_gradient(conditioning):
-    model, (noisy, time, _) = make(conditioning), inputs()
+@pytest.mark.parametrize("variant", VARIANTS)
+def test_every_parameter_gets_a_gradient(variant):
+    model, (noisy, time, _) = make(variant), inputs()
     label = torch.tensor([0, 3, model.null_label])
     sum(x.square().mean() for x in model(noisy, time, label)).backward()
     silent = [name for name, p in model.named_parameters() if p.grad is None or not p.grad.any()]
@@ -116,24 +126,54 @@ def test_checkpointing_changes_no_gradient():
         torch.testing.assert_close(plain, checkpointed, rtol=0, atol=0)
 
 
-def test_attention_agrees_with_torch():
-    """With unit gains and inputs whose projections are already RMS-normal, against nn.MultiheadAttention."""
+def test_self_attention_agrees_with_torch():
     torch.manual_seed(0)
-    ours, theirs = Attention(16, 16, 1), torch.nn.MultiheadAttention(16, 1, batch_first=True)
-    orthogonal = torch.nn.init.orthogonal_(torch.empty(16, 16))
+    ours, theirs = SelfAttention(16, 4, qk_norm=False), torch.nn.MultiheadAttention(16, 4, batch_first=True)
     with torch.no_grad():
-        for linear in (ours.query, ours.key_value, ours.out):
-            linear.bias.zero_()
-        ours.query.weight.copy_(orthogonal)
-        ours.key_value.weight[:16] = orthogonal.T
-        theirs.in_proj_weight.copy_(torch.cat([ours.query.weight, ours.key_value.weight]))
+        theirs.in_proj_weight.copy_(ours.query_key_value.weight)
+        theirs.in_proj_bias.copy_(ours.query_key_value.bias)
         theirs.out_proj.weight.copy_(ours.out.weight)
-    x, context = (torch.nn.functional.rms_norm(torch.randn(2, n, 16), (16,), eps=1e-6) for n in (3, 5))
-    torch.testing.assert_close(ours(x, context), theirs(x, context, context, need_weights=False)[0])
+        theirs.out_proj.bias.copy_(ours.out.bias)
+    x = torch.randn(2, 5, 16)
+    torch.testing.assert_close(ours(x), theirs(x, x, x, need_weights=False)[0])
+
+
+def test_normalised_queries_and_keys_have_length_one():
+    """Scores are then cosines times √d: against the formula, with gains away from 1."""
+    torch.manual_seed(0)
+    attention = SelfAttention(16, 2, qk_norm=True)
+    nn.init.normal_(attention.query_norm.gain)
+    x = torch.randn(2, 5, 16)
+    q, k, v = attention.query_key_value(x).view(2, 5, 3, 2, 8).permute(2, 0, 3, 1, 4)
+    q, k = (8**0.5 * nn.functional.normalize(each, dim=-1) for each in (q, k))
+    y = ((attention.query_norm.gain * q) @ k.mT / 8**0.5).softmax(-1) @ v
+    expected = attention.out(y.transpose(1, 2).reshape(2, 5, 16))
+    torch.testing.assert_close(attention(x), expected, atol=1e-5, rtol=1e-4)
+
+
+def test_attention_to_two_vectors_agrees_with_torch():
+    """With a query, key and value for every token: nn.MultiheadAttention, gradients included."""
+    torch.manual_seed(0)
+    ours = AttentionToTwo(16, 6, 4)
+    theirs = torch.nn.MultiheadAttention(16, 4, kdim=6, vdim=6, batch_first=True)
+    with torch.no_grad():
+        theirs.q_proj_weight.copy_(ours.query.weight)
+        key, value = ours.key_value.weight.chunk(2)
+        theirs.k_proj_weight.copy_(key)
+        theirs.v_proj_weight.copy_(value)
+        theirs.in_proj_bias.copy_(torch.cat([ours.query.bias, ours.key_value.bias]))
+        theirs.out_proj.weight.copy_(ours.out.weight)
+        theirs.out_proj.bias.copy_(ours.out.bias)
+    x, context = torch.randn(3, 5, 16, requires_grad=True), torch.randn(3, 2, 6)
+    answers = ours(x, context), theirs(x, context, context, need_weights=False)[0]
+    torch.testing.assert_close(*answers)
+    ours_by = torch.autograd.grad(answers[0].square().sum(), [x, ours.query.weight, ours.out.weight])
+    theirs_by = torch.autograd.grad(answers[1].square().sum(), [x, theirs.q_proj_weight, theirs.out_proj.weight])
+    torch.testing.assert_close(ours_by, theirs_by)
 
 
 def test_weights_and_statistics_survive_saving_bit_for_bit(tmp_path):
-    model = make("adaln")
+    model = make("modern")
     model.set_statistics(Statistics(torch.randn(3), torch.rand(3) + 0.1, torch.randn(2), torch.rand(2) + 0.1))
     model.save_pretrained(tmp_path)
     loaded, info = DiT.from_pretrained(tmp_path, local_files_only=True, output_loading_info=True)
@@ -178,7 +218,7 @@ def test_a_cast_leaves_statistics_in_float32(cast, tmp_path):
     expected = model.denormalise(noisy)
     coarse = CASTS[cast](model, tmp_path)
     assert {p.element_size() for p in coarse.parameters()} == {2}
-    assert coarse.structure_position.element_size() == 2
+    assert coarse.position.element_size() == 2
     for found, exact in zip((*coarse.statistics, *coarse.denormalise(noisy)), (*statistics, *expected), strict=True):
         assert found.dtype == torch.float32
         assert torch.equal(found, exact)
@@ -193,7 +233,7 @@ def test_statistics_move_with_their_model():
 def test_positions_of_a_model_loaded_in_bfloat16_are_rounded_once(tmp_path):
     model = make()
     loaded = saved_and_loaded(model, tmp_path)
-    assert torch.equal(loaded.structure_position, model.structure_position.bfloat16())
+    assert torch.equal(loaded.position, model.position.bfloat16())
 
 
 def test_it_runs_under_autocast_and_in_bfloat16():

@@ -8,6 +8,7 @@ import torch
 from safetensors.torch import load_file
 
 from generator import sample as sampling
+from generator.diffusion import initial_noise
 from generator.pipeline import load_pipeline
 from generator.stage2 import Stage2Config
 from generator.train import main, train
@@ -50,9 +51,9 @@ def test_resuming_equals_never_stopping(processes, configure, tmp_path, objectiv
 
 
 def test_the_pipeline_folder_is_whole(stage1_run, stage2_run):
-    pipeline, classes, settings = load_pipeline(stage2_run / "weights" / "ema")
-    assert len(classes) == 10
-    assert settings == {"sample_steps": 2, "guidance": 2.0, "fps": 8.0}
+    pipeline = load_pipeline(stage2_run / "weights" / "ema")
+    assert len(pipeline.config.classes) == 10
+    assert (pipeline.config.num_inference_steps, pipeline.config.guidance_scale, pipeline.config.fps) == (2, 2.0, 8.0)
     statistics = pipeline.transformer.statistics
     assert all(each.any() for each in statistics)
     encoder = load_file(stage1_run / "weights/ema/diffusion_pytorch_model.safetensors")
@@ -60,14 +61,15 @@ def test_the_pipeline_folder_is_whole(stage1_run, stage2_run):
 
 
 def test_a_pipeline_in_bfloat16_rounds_its_models_alone(stage2_run):
-    exact, coarse = (load_pipeline(stage2_run / "weights" / "ema")[0] for _ in range(2))
+    exact, coarse = (load_pipeline(stage2_run / "weights" / "ema") for _ in range(2))
     coarse.to(torch.bfloat16)
     assert coarse.transformer.dtype == coarse.autoencoder.dtype == torch.bfloat16
-    labels, samples = torch.arange(4), []
+    layout, samples = exact.transformer.layout, []
+    noise = initial_noise(0, range(4), layout.structure_shape, layout.dynamics_shape)
     for pipeline in (exact, coarse):
         pipeline.set_progress_bar_config(disable=True)
-        video, latents = pipeline(labels, seed=0, indices=list(range(4)), steps=2, guidance=2.0)
-        samples.append((*pipeline.transformer.statistics, pipeline.scheduler.sigmas, *latents, video))
+        drawn = pipeline(range(4), latents=[noise], output_type="pt")
+        samples.append((*pipeline.transformer.statistics, pipeline.scheduler.sigmas, *drawn.latents[0], drawn.frames))
     assert {each.dtype for each in samples[1]} == {torch.float32}
     for found, expected in zip(*(each[:5] for each in samples), strict=True):
         assert torch.equal(found, expected)
