@@ -23,8 +23,8 @@ class ModelConfig:
         modulation: each block makes its own modulation of the time vector, or all share one and add an offset of
             their own (adaLN-single), which saves up to a third of the parameters.
         norm: of a block's inputs.
-        qk_norm: queries and keys are RMS-normalised by head.
-        mlp: with tanh-GELU, or SwiGLU of as many parameters.
+        qk_norm: queries and keys are RMS-normalised by head, with a learned gain for each.
+        mlp: with GELU, or SwiGLU of as many parameters.
         positions: sines and cosines added to the tokens, or rotations of queries and keys.
     """
 

@@ -46,13 +46,6 @@ def rotary_table(axes: tuple[Tensor, ...], head_width: int) -> Tensor:
     return _as_default(torch.stack([angle.cos(), angle.sin()]))
 
 
-def rotate(x: Tensor, rotary: Tensor) -> Tensor:
-    """Turn queries or keys `b head n d`: each pair (i, i + d/2) of a token by its own angle."""
-    cosine, sine = rotary
-    first, second = x.chunk(2, dim=-1)
-    return torch.cat([first * cosine - second * sine, second * cosine + first * sine], dim=-1)
-
-
 def height_share(size: int, width_share: float, patch: int, tokens: int) -> Tensor:
     """How much of each token along `(w + h)` lies in the height half, 0 to 1: `tokens`."""
     places = torch.arange(tokens * patch).clamp(max=size - 1)

@@ -10,7 +10,7 @@ from torch import nn
 from data.latents import TwinLatents
 from generator.config import DiTConfig
 from generator.dit import DiT
-from generator.network.attention import AttentionToTwo, SelfAttention
+from generator.network.attention import AttentionToTwo, HeadNorm, Rotation, SelfAttention
 from generator.tokens import Statistics
 from runtime.engine.engine import cast_buffers
 from runtime.errors import UserError
@@ -139,16 +139,30 @@ def test_self_attention_agrees_with_torch():
 
 
 def test_normalised_queries_and_keys_have_length_one():
-    """Scores are then cosines times √d: against the formula, with gains away from 1."""
+    """Scores are then cosines times √d and gains: against the formula, gradients included."""
     torch.manual_seed(0)
     attention = SelfAttention(16, 2, qk_norm=True)
-    nn.init.normal_(attention.query_norm.gain)
-    x = torch.randn(2, 5, 16)
+    nn.init.normal_(attention.gain)
+    x = torch.randn(2, 5, 16, requires_grad=True)
     q, k, v = attention.query_key_value(x).view(2, 5, 3, 2, 8).permute(2, 0, 3, 1, 4)
-    q, k = (8**0.5 * nn.functional.normalize(each, dim=-1) for each in (q, k))
-    y = ((attention.query_norm.gain * q) @ k.mT / 8**0.5).softmax(-1) @ v
-    expected = attention.out(y.transpose(1, 2).reshape(2, 5, 16))
-    torch.testing.assert_close(attention(x), expected, atol=1e-5, rtol=1e-4)
+    gains = attention.gain[..., None, None]
+    q, k = (g * 8**0.5 * nn.functional.normalize(each, dim=-1) for each, g in zip((q, k), gains, strict=True))
+    y = (q @ k.mT / 8**0.5).softmax(-1) @ v
+    answers = attention.out(y.transpose(1, 2).reshape(2, 5, 16)), attention(x)
+    torch.testing.assert_close(*answers, atol=1e-5, rtol=1e-4)
+    wanted = [x, attention.gain, attention.query_key_value.weight]
+    torch.testing.assert_close(
+        *(torch.autograd.grad(answer.square().sum(), wanted) for answer in answers), atol=1e-4, rtol=1e-3
+    )
+
+
+@pytest.mark.parametrize("function", [HeadNorm, Rotation])
+def test_backward_passes_of_our_own_are_those_of_finite_differences(function):
+    torch.manual_seed(0)
+    x = torch.randn(2, 3, 4, 6, dtype=torch.float64, requires_grad=True)
+    other = torch.randn(3, 1, 1), torch.randn(2, 4, 3)
+    numbers = [other[0].double().requires_grad_()] if function is HeadNorm else list(other[1].double())
+    assert torch.autograd.gradcheck(function.apply, (x, *numbers))
 
 
 def test_attention_to_two_vectors_agrees_with_torch():
@@ -165,7 +179,7 @@ def test_attention_to_two_vectors_agrees_with_torch():
         theirs.out_proj.weight.copy_(ours.out.weight)
         theirs.out_proj.bias.copy_(ours.out.bias)
     x, context = torch.randn(3, 5, 16, requires_grad=True), torch.randn(3, 2, 6)
-    answers = ours(x, context), theirs(x, context, context, need_weights=False)[0]
+    answers = ours(x, context, 2 * x), 2 * x + theirs(x, context, context, need_weights=False)[0]
     torch.testing.assert_close(*answers)
     ours_by = torch.autograd.grad(answers[0].square().sum(), [x, ours.query.weight, ours.out.weight])
     theirs_by = torch.autograd.grad(answers[1].square().sum(), [x, theirs.q_proj_weight, theirs.out_proj.weight])

@@ -6,7 +6,8 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from data.latents import TwinLatents
-from generator.network.positions import position_table, rotary_table, rotate
+from generator.network.attention import Rotation
+from generator.network.positions import position_table, rotary_table
 from generator.tokens import Statistics, TokenLayout, denormalise, normalise
 from runtime.errors import UserError
 
@@ -154,7 +155,7 @@ def test_rotated_scores_depend_on_offsets_alone():
     places = (torch.tensor([0, 3, 5]), torch.tensor([2, 2, 4]))
     q, k = torch.randn(2, 1, 1, 1, 12).expand(2, 1, 1, 3, 12)
     table, moved = rotary_table(places, 12), rotary_table(tuple(axis + 7 for axis in places), 12)
-    scores, shifted = (rotate(q, each) @ rotate(k, each).mT for each in (table, moved))
+    scores, shifted = (Rotation.apply(q, *each) @ Rotation.apply(k, *each).mT for each in (table, moved))
     torch.testing.assert_close(scores, shifted)
     omega = torch.cat([10_000 ** -(torch.arange(3) / 3)] * 2)
     offset = torch.cat([(places[0][0] - places[0][2]).repeat(3), (places[1][0] - places[1][2]).repeat(3)])
