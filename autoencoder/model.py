@@ -6,6 +6,7 @@ from typing import Literal
 import torch
 from diffusers import ConfigMixin, ModelMixin
 from diffusers.configuration_utils import register_to_config
+from diffusers.utils.accelerate_utils import apply_forward_hook
 from einops import rearrange
 from torch import Tensor, nn
 
@@ -114,6 +115,7 @@ class VidTwin(ModelMixin, ConfigMixin):
         """This model's sizes as the dataclass that names them."""
         return VidTwinConfig(**{field.name: self.config[field.name] for field in fields(VidTwinConfig)})
 
+    @apply_forward_hook  # so that an offloaded model comes to its device, as for `forward`
     def encode(self, video: Tensor) -> TwinPosterior:
         """`b c t h w` in [-1, 1] to the posterior of both latents.
 
@@ -123,6 +125,7 @@ class VidTwin(ModelMixin, ConfigMixin):
         z = self.encoder(video)
         return TwinPosterior.from_parameters(self.extract_structure(z), self.extract_dynamics(z))
 
+    @apply_forward_hook
     def decode(self, latents: TwinLatents, part: Part = "both") -> Tensor:
         """Both latents, or one alone, to a video `b c t h w` around [-1, 1] (not clamped)."""
         u = {

@@ -17,12 +17,15 @@ def to_bytes(video: Tensor) -> Tensor:
     return rearrange(video, "b t c h w -> b t h w c").mul(255).round().to(torch.uint8).contiguous().cpu()
 
 
-def labelled_grid(videos: Tensor, labels: list[str]) -> Tensor:
-    """`n t h w c` uint8 to one video `t H W c`: a tile for each, its label above, small tiles enlarged."""
+def labelled_grid(videos: Tensor, labels: list[str], columns: int | None = None) -> Tensor:
+    """`n t h w c` uint8 to one video `t H W c`: a tile for each, its label above, small tiles enlarged.
+
+    About square where the columns are not given.
+    """
     scale = max(1, SMALLEST_TILE // videos.shape[2])
     videos = videos.repeat_interleave(scale, dim=2).repeat_interleave(scale, dim=3)
     n, _, _, w, _ = videos.shape
-    columns = math.ceil(math.sqrt(n))
+    columns = columns or math.ceil(math.sqrt(n))
     captions = torch.stack([caption(label, w) for label in labels])
     tiles = torch.cat([captions[:, None].expand(-1, videos.shape[1], -1, -1, -1), videos], dim=2)
     tiles = torch.nn.functional.pad(tiles, (0, 0, 0, GAP, 0, GAP), value=255)

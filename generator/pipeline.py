@@ -4,19 +4,23 @@ import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import ClassVar, Literal
+from typing import ClassVar
 
 import numpy as np
 import torch
 from diffusers import DiffusionPipeline, SchedulerMixin
 from diffusers.utils import BaseOutput
+from diffusers.utils.torch_utils import randn_tensor
 from diffusers.video_processor import VideoProcessor
 from PIL import Image
 from torch import Tensor
+from tqdm import tqdm
 
 from autoencoder.model import VidTwin
 from data.latents import TwinLatents
+from generator.calls import OutputType, check_call, check_given, check_interval, check_noise
 from generator.diffusion import Guidance, sample
+from generator.diffusion.schedulers import check_steps
 from generator.diffusion.solver import Order
 from generator.dit import DiT
 from runtime.errors import UserError
@@ -42,6 +46,9 @@ class VidTwinPipelineOutput(BaseOutput):
 class VidTwinPipeline(DiffusionPipeline):
     """Class labels to videos: noise -> DiT and solver -> twin latents -> VidTwin's decoder.
 
+    `VidTwinPipeline.from_pretrained(folder)` reads what `save_pretrained` wrote; the models are this project's, which
+    must be importable. Any scheduler does that was made `from_config(pipeline.scheduler.config)` and is deterministic.
+
     Args:
         transformer: carries the statistics that its latents are normalised with.
         weak_transformer: a smaller or earlier one for autoguidance; guidance is classifier-free without one.
@@ -50,7 +57,8 @@ class VidTwinPipeline(DiffusionPipeline):
         num_inference_steps, guidance_scale, guidance_interval: what the transformer was trained to be sampled with.
     """
 
-    model_cpu_offload_seq = "transformer->weak_transformer->autoencoder"
+    model_cpu_offload_seq = "transformer->autoencoder"
+    _exclude_from_cpu_offload: ClassVar = ["weak_transformer"]  # it is called in turn with the other at every step
     _optional_components: ClassVar = ["weak_transformer"]
     _callback_tensor_inputs: ClassVar = ["latents"]
 
@@ -93,7 +101,7 @@ class VidTwinPipeline(DiffusionPipeline):
         structure: Tensor | None = None,
         dynamics: Tensor | None = None,
         order: Order = "together",
-        output_type: Literal["pil", "np", "pt", "latent"] = "pil",
+        output_type: OutputType = "pil",
         return_dict: bool = True,
         callback_on_step_end: Callable[["VidTwinPipeline", int, Tensor, dict], dict] | None = None,
         callback_on_step_end_tensor_inputs: Sequence[str] = ("latents",),
@@ -108,37 +116,39 @@ class VidTwinPipeline(DiffusionPipeline):
                 trained with `diffusion.context`.
             generator: gives the noise; one, or one for each video.
             latents: the noise itself, standard normal, in the place of a generator: one `TwinLatents` a window.
-            structure, dynamics: a latent of each video, as `encode` returns it, for which the other is drawn.
+            structure, dynamics: a latent of each video, or one for all, as `encode` returns it, for which the other
+                is drawn.
             order: what is drawn first (`generator.diffusion.sample`).
             output_type: lists of PIL images; `np`, `b t h w c` in [0, 1]; `pt`, `b t c h w` in [0, 1]; or `latent`,
                 the twin latents as `decode` takes them, of the last window.
             return_dict: otherwise a tuple of the frames.
-            callback_on_step_end: called as `callback(pipeline, step, timestep, {"latents": x})` with what is being
-                solved for, normalised, one row a video; may return another in a dict.
+            callback_on_step_end: called after each evaluation as `callback(pipeline, number, time, {"latents": x})`
+                with what is being solved for, normalised, one row a video; may return another in a dict.
 
         Raises:
             UserError: classes, steps, or a use that this generator does not have.
         """
-        self._check_uses(num_windows, structure, dynamics, order)
+        check_call(self, num_windows, structure, dynamics, order, output_type, callback_on_step_end_tensor_inputs)
         config, device = self.config, self._execution_device
         label = torch.tensor(self.labels(class_labels), device=device).repeat_interleave(num_videos_per_prompt)
         steps = config.num_inference_steps if num_inference_steps is None else num_inference_steps
         guidance = Guidance(
             config.guidance_scale if guidance_scale is None else guidance_scale,
-            tuple(config.guidance_interval if guidance_interval is None else guidance_interval),
+            check_interval(config.guidance_interval if guidance_interval is None else guidance_interval),
             self.weak_transformer,
         )
-        windows: list[TwinLatents] = []
-        for window in range(num_windows):
-            noise = self._noise(len(label), generator, device) if latents is None else latents[window].to(device)
-            context = windows[-1] if windows else None
-            given = self._given(structure, dynamics, noise)
-            with self.progress_bar(total=steps) as bar:
-                on_step = self._on_step(bar, callback_on_step_end, callback_on_step_end_tensor_inputs)
+        noises = self._noises(len(label), num_windows, generator, device) if latents is None else latents
+        check_noise(noises, num_windows, len(label), self.transformer.layout)
+        given, windows = self._given(structure, dynamics, len(label), device), []
+        passes = num_windows * (1 if order == "together" or given else 2)
+        with self.progress_bar(total=passes * self._evaluations(steps)) as bar:
+            on_step = self._on_step(bar, callback_on_step_end, callback_on_step_end_tensor_inputs)
+            for noise in noises:
+                context = windows[-1] if windows else None
                 windows.append(
                     sample(
-                        self.transformer, self.scheduler, label, noise, steps, guidance, **given, order=order,
-                        context=context, on_step=on_step,
+                        self.transformer, self.scheduler, label, noise.to(device), steps, guidance, **given,
+                        order=order, context=context, on_step=on_step,
                     )
                 )  # fmt: skip
         windows = [self.transformer.denormalise(window) for window in windows]
@@ -162,45 +172,54 @@ class VidTwinPipeline(DiffusionPipeline):
             f"{self.transformer.null_label}"
         )
 
-    def _check_uses(self, num_windows: int, structure: Tensor | None, dynamics: Tensor | None, order: Order) -> None:
-        model = self.transformer.config
-        if structure is not None and dynamics is not None:
-            raise UserError("structure and dynamics are both given: nothing is left to draw")
-        one_given = structure is not None or dynamics is not None or order != "together"
-        if one_given and model.times != "separate":
-            raise UserError(
-                "this generator draws both latents together only; train one with --diffusion.times separate"
-            )
-        if num_windows > 1 and not model.context:
-            raise UserError("this generator knows one window only; train one with --diffusion.context 0.5")
-
-    def _given(self, structure: Tensor | None, dynamics: Tensor | None, noise: TwinLatents) -> dict[str, Tensor]:
-        """Latents that are given, normalised; the noise only stands in for what is not."""
-        given = {name: each for name, each in (("structure", structure), ("dynamics", dynamics)) if each is not None}
-        whole = noise._replace(**{name: each.to(noise.structure) for name, each in given.items()})
+    def _given(
+        self, structure: Tensor | None, dynamics: Tensor | None, count: int, device: torch.device
+    ) -> dict[str, Tensor]:
+        """Latents that are given, normalised, one for each video; zeros only stand in for what is not."""
+        layout, given = self.transformer.layout, {}
+        for name, latent in (("structure", structure), ("dynamics", dynamics)):
+            if latent is not None:
+                check_given(name, latent, count, getattr(layout, f"{name}_shape"))
+                given[name] = latent.to(device, torch.float32).expand(count, *latent.shape[1:])
+        shapes = layout.structure_shape, layout.dynamics_shape
+        whole = TwinLatents(*(torch.zeros(count, *shape, device=device) for shape in shapes))._replace(**given)
         return {name: getattr(self.transformer.normalise(whole), name) for name in given}
 
-    def _noise(
-        self, count: int, generator: torch.Generator | Sequence[torch.Generator] | None, device: torch.device
-    ) -> TwinLatents:
-        from diffusers.utils.torch_utils import randn_tensor
+    def _noises(
+        self,
+        count: int,
+        windows: int,
+        generator: torch.Generator | Sequence[torch.Generator] | None,
+        device: torch.device,
+    ) -> list[TwinLatents]:
+        """Of each window, one after the other from the same generators."""
+        if generator is not None and not isinstance(generator, torch.Generator):
+            generator = list(generator)
+            if len(generator) != count:
+                raise UserError(f"{len(generator)} generators for {count} videos: give one, or one for each")
+        shapes = self.transformer.layout.structure_shape, self.transformer.layout.dynamics_shape
+        return [
+            TwinLatents(*(randn_tensor((count, *shape), generator=generator, device=device) for shape in shapes))
+            for _ in range(windows)
+        ]
 
-        layout = self.transformer.layout
-        shapes = (layout.structure_shape, layout.dynamics_shape)
-        generators = generator if generator is None or isinstance(generator, torch.Generator) else list(generator)
-        return TwinLatents(*(randn_tensor((count, *shape), generator=generators, device=device) for shape in shapes))
+    def _evaluations(self, steps: int) -> int:
+        """Of the guided model: Heun's method takes two a step but the last."""
+        check_steps(self.scheduler, steps)
+        self.scheduler.set_timesteps(steps)
+        return len(self.scheduler.timesteps)
 
-    def _on_step(self, bar: object, callback: Callable | None, inputs: Sequence[str]) -> Callable:
+    def _on_step(self, bar: tqdm, callback: Callable | None, inputs: Sequence[str]) -> Callable:
         def on_step(number: int, time: Tensor, x: Tensor) -> Tensor:
             bar.update()
-            if callback is None:
-                return x
-            said = callback(self, number, time, {name: {"latents": x}[name] for name in inputs})
+            said = callback(self, number, time, dict.fromkeys(inputs, x)) if callback is not None else None
             return (said or {}).get("latents", x)
 
         return on_step
 
-    def _decode(self, windows: list[TwinLatents], output_type: str) -> list[list[Image.Image]] | np.ndarray | Tensor:
+    def _decode(
+        self, windows: list[TwinLatents], output_type: OutputType
+    ) -> list[list[Image.Image]] | np.ndarray | Tensor:
         videos = [self.autoencoder.decode(window.to(self.autoencoder.dtype)) for window in windows]
         return self.video_processor.postprocess_video(torch.cat(videos, dim=2).float().clamp(-1, 1), output_type)
 

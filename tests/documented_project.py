@@ -44,7 +44,8 @@ def write_project(root: Path, data: Path, stage1: Path) -> None:
     write_checkpoint(root / "vidtwin.ckpt", to_release(released))
     save_model(released, root / "weights/release")
     assert cache.main(["--run", str(root / "runs/cached"), "--splits", "[train]", "--workers", "0"]) == 0
-    write_generator(root / "runs/base/generator/weights/ema", autoencoder)
+    for weights in ("ema", "raw"):
+        write_generator(root / "runs/base/generator/weights" / weights, autoencoder)
     write_samples(root / "runs/base/samples")
     (root / "runs/paper").mkdir()
     write_sparse_cache(root / "runs/paper", Size(8, (4, *RELEASED.structure[1:]), RELEASED.dynamics))
@@ -64,17 +65,18 @@ def write_stage1_run(run: Path, data: Path, stage1: Path, overrides: Sequence[st
 
 
 def write_generator(folder: Path, autoencoder: VidTwin) -> None:
+    """One that can all that a generator can."""
     sizes, config = {"width": 16, "depth": 1, "num_heads": 2, "class_width": 8}, autoencoder.typed_config
     shapes = {"structure_shape": config.structure_shape, "dynamics_shape": config.dynamics_shape}
     pipeline = VidTwinPipeline(
-        DiT(**sizes, **shapes, num_classes=len(CLASSES)),
+        DiT(**sizes, **shapes, num_classes=len(CLASSES), times="separate", context=True),
         autoencoder,
         make_scheduler(DiffusionConfig()),
         classes=CLASSES,
         num_inference_steps=2,
         guidance_scale=2.0,
     )
-    folder.parent.mkdir(parents=True)
+    folder.parent.mkdir(parents=True, exist_ok=True)
     save_pipeline(pipeline, folder)
 
 

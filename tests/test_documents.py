@@ -20,9 +20,13 @@ from runtime.weights import load_model
 from tests.documented_project import write_project
 from tests.documents import ROOT, Command, blocks, commands, settings
 from tests.launchers import Call, calls, expand, slurm_job
+from tests.small_pipeline import DIFFUSERS_ON_NUMPY_2
 
-# torch marks TorchScript as deprecated; the published I3D exists in no other form.
-pytestmark = pytest.mark.filterwarnings("ignore:.*torch.jit.*:FutureWarning")
+pytestmark = [
+    # torch marks TorchScript as deprecated; the published I3D exists in no other form.
+    pytest.mark.filterwarnings("ignore:.*torch.jit.*:FutureWarning"),
+    pytest.mark.filterwarnings(DIFFUSERS_ON_NUMPY_2),
+]
 
 
 class Run(NamedTuple):
@@ -67,6 +71,7 @@ RULES = (
     Run(r"autoencoder\.release \S+\.ckpt weights/", makes="weights/release/config.json"),
     Run(r"autoencoder\.release \S+ \S+\.ckpt$", makes="mine.ckpt"),
     Run(r"generator\.sample ", "--num 4 --batch_size 4", makes="runs/base/samples/grid.png"),
+    Run(r"generator\.walk ", "--points 2", makes="runs/base/walk/walk.png"),
     Run(r"eval\.reconstruction ", "--no_lpips --max_videos 4", makes="runs/base/reconstruction.json"),
     Run(r"eval\.fvd ", "--protocol custom --output fvd.json", makes="fvd.json"),
     Run(r"data\.shards pack ", makes="data/shards/train.shards.json"),
@@ -83,6 +88,8 @@ RULES = (
         r"autoencoder\.bench ",
         "autoencoder/test_bench.py::test_the_script_writes_the_table_and_names_what_it_leaves_out",
     ),
+    Elsewhere(r"generator\.export ", "generator/test_export.py::test_an_export_loads_and_samples_as_the_run_does"),
+    Elsewhere(r"eval\.sweep ", "eval/test_sweep.py::test_a_sweep_measures_each_cell_once_and_as_by_hand"),
     Elsewhere(r"eval\.cost ", "eval/test_cost.py::test_the_script_writes_table_json_and_picture"),
     Elsewhere(r"eval\.demo ", "test_pipeline.py::test_the_demo_makes_everything_it_names_and_resumes"),
     Elsewhere(r"eval\.check ", "eval/test_check.py::test_all_checks_pass_on_the_cpu"),
@@ -222,13 +229,23 @@ def test_a_setting_that_the_prose_names_exists(setting: Command, capsys):
         assert setting.words[0] in {*options_of("autoencoder.train", capsys), *get_args_parser()._option_string_actions}
 
 
+def python_of(document: str) -> str:
+    [snippet] = [block for block in blocks() if block.language == "python" and block.place.startswith(document)]
+    return snippet.text
+
+
 def test_the_python_of_the_readme_runs(place):
-    [snippet] = [block for block in blocks() if block.language == "python"]
     model = load_model(VidTwin, "runs/base/weights/ema")
     names = {"model": model, "video": torch.rand(2, 3, *model.typed_config.video_shape) * 2 - 1}
-    exec(snippet.text, names)
+    exec(python_of("README.md"), names)
     assert names["latents"].structure.shape == (2, *model.typed_config.structure_shape)
     assert names["latents"].dynamics.shape == (2, *model.typed_config.dynamics_shape)
+
+
+def test_the_python_of_generation_runs(place):
+    names = {}
+    exec(python_of("docs/generation.md"), names)
+    assert names["videos"].shape == (4, *names["pipe"].autoencoder.typed_config.video_shape, 3)
 
 
 def test_as_many_samples_are_made_as_the_protocol_compares():

@@ -17,11 +17,14 @@ WITHOUT_TRAINING = (
     "autoencoder.reconstruct",
     "autoencoder.release",
     "generator.sample",
+    "generator.walk",
+    "generator.export",
     "eval.classifier",
     "eval.cost",
     "eval.fvd",
     "eval.reconstruction",
     "eval.report",
+    "eval.sweep",
 )
 
 

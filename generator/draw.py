@@ -1,0 +1,105 @@
+"""Drawing samples with a pipeline: sample i is what (seed, i) makes it, in whatever process it is drawn."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from data.clips import as_clip, choose_window
+from data.latents import TwinLatents
+from data.video.frames import probe, read_frames, to_float
+from generator.diffusion import initial_noise
+from generator.diffusion.schedulers import exchanged
+from generator.diffusion.solver import Order
+from generator.grid import to_bytes
+from generator.pipeline import VidTwinPipeline, load_pipeline
+from runtime.errors import UserError
+
+
+@dataclass(frozen=True)
+class Sampling:
+    """How samples are drawn; with models, labels and what is given, all that they depend on.
+
+    Attributes:
+        interval: noise levels from 0 (clean) to 1 between which samples are guided.
+        scheduler: a name of `generator.diffusion.schedulers`.
+        windows: lengths of a sample in the windows that the model was trained on.
+        batch_size: of one pass; equal batches give equal bits.
+    """
+
+    steps: int
+    guidance: float
+    interval: tuple[float, float]
+    scheduler: str
+    order: Order = "together"
+    windows: int = 1
+    seed: int = 0
+    batch_size: int = 16
+
+
+def draw(
+    pipeline: VidTwinPipeline, labels: Tensor, indices: Sequence[int], sampling: Sampling, **given: Tensor
+) -> dict[str, Tensor]:
+    """The samples `indices`, of those that have `labels: n`, as `samples.safetensors` holds them.
+
+    `given` is `structure` or `dynamics`, a latent for all samples.
+    """
+    layout = pipeline.transformer.layout
+    shapes = layout.structure_shape, layout.dynamics_shape
+    noise = [initial_noise(sampling.seed, indices, *shapes, window=window) for window in range(sampling.windows)]
+    drawn = pipeline(
+        labels[list(indices)].tolist(),
+        sampling.steps,
+        sampling.guidance,
+        sampling.interval,
+        num_windows=sampling.windows,
+        latents=noise,
+        order=sampling.order,
+        output_type="pt",
+        **given,
+    )
+    latents = (torch.stack(windows, dim=1).contiguous().cpu() for windows in zip(*drawn.latents, strict=True))
+    named = dict(zip(TwinLatents._fields, latents, strict=True))
+    return {"videos": to_bytes(drawn.frames), **named, "labels": labels[list(indices)]}
+
+
+def open_pipeline(folder: str | Path, scheduler: str | None, weak: str | Path | None) -> VidTwinPipeline:
+    """The pipeline in `folder`, silent, with another scheduler and guided by a weaker model where these are named.
+
+    Raises `UserError` for a scheduler that does not sample what the model predicts, and for a model of another kind.
+    """
+    pipeline = load_pipeline(folder)
+    pipeline.set_progress_bar_config(disable=True)
+    if scheduler is not None:
+        pipeline.scheduler = exchanged(pipeline.scheduler, scheduler)
+    if weak is not None:
+        other = load_pipeline(weak)
+        if difference := _first_difference(pipeline, other):
+            raise UserError(f"{weak} cannot guide {folder}: {difference}; it must be trained on the same latents")
+        pipeline.register_modules(weak_transformer=other.transformer)
+    return pipeline
+
+
+def _first_difference(pipeline: VidTwinPipeline, other: VidTwinPipeline) -> str | None:
+    """In what the predictions of two generators cannot be compared."""
+    a, b = pipeline.transformer, other.transformer
+    for name in ("structure_shape", "dynamics_shape", "num_classes", "times", "context"):
+        if a.config[name] != b.config[name]:
+            return f"their {name} are {b.config[name]} and {a.config[name]}"
+    if pipeline.scheduler.config.prediction_type != other.scheduler.config.prediction_type:
+        return "they predict different things"
+    if not all(torch.equal(x, y) for x, y in zip(a.statistics, b.statistics, strict=True)):
+        return "they normalise latents differently"
+    return None
+
+
+@torch.no_grad()
+def encoded(pipeline: VidTwinPipeline, video: Path) -> TwinLatents:
+    """The posterior means `1 …` of the window in the middle of a video, at the model's size and rate."""
+    size = pipeline.autoencoder.typed_config
+    info = probe(video)
+    frames, _, _ = choose_window(info, size.frames, pipeline.config.fps, None)
+    clip = as_clip(read_frames(info, frames.tolist(), (size.height, size.width)), flip=False)
+    return pipeline.autoencoder.encode(to_float(clip[None]).to(pipeline.device)).mode()
