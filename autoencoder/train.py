@@ -31,7 +31,7 @@ from runtime.engine.engine import Engine
 from runtime.precision import computing_in
 from runtime.script import script
 from runtime.training.accumulation import settle_accumulation
-from runtime.training.ema import EMA
+from runtime.training.ema import Averages
 from runtime.training.loop import describe_plan, load_raw_weights, run_or_plan, save_both
 from runtime.training.run import RunFolder
 from runtime.training.session import Session
@@ -75,7 +75,7 @@ def build(config: Stage1Config, run: RunFolder) -> tuple[Session[str], Objective
         start_from(autoencoder, config.init_from)
     model, twin = ScaledAutoencoder(autoencoder), copy.deepcopy(autoencoder)
     engines = {"autoencoder": Engine(model, config.optimizer, config.engine, micro_batch, loop.steps)}
-    ema = EMA(engines["autoencoder"], twin, loop.ema_decay, prefix="autoencoder.")
+    ema = Averages(engines["autoencoder"], twin, loop, prefix="autoencoder.")
     if config.adversarial:
         engines["discriminator"] = Engine(
             PatchDiscriminator(), config.optimizer, config.engine, micro_batch, loop.steps
@@ -115,8 +115,7 @@ def training_step(
         video = to_float(batch["video"].to(engine.device, non_blocking=True))
         reconstruction, terms = objective.micro_step(video, session.step, sample=config.sample_posterior)
         session.skipped_files |= skipped_files(batch)
-    if not engine.skipped:
-        session.ema.update()
+    session.ema.update()
     if config.loop.due(session.step + 1, config.loop.log_every):
         terms["psnr"] = psnr(reconstruction.float(), video).mean()
     return terms, files

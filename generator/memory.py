@@ -23,7 +23,7 @@ def memory_plan(model: DiTConfig, diffusion: DiffusionConfig, engine: EngineConf
     def micro_batch(clips: int) -> MicroBatch:
         return trace_micro_batch(lambda: step_of(model, diffusion, engine, clips))
 
-    return MemoryPlan(States.of(parameters, engine), micro_batch, loop.share())
+    return MemoryPlan(States.of(parameters, engine, loop.averages), micro_batch, loop.share())
 
 
 def step_of(

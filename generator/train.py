@@ -32,7 +32,7 @@ from runtime.precision import computing_in
 from runtime.random import generator
 from runtime.script import script
 from runtime.training.accumulation import settle_accumulation
-from runtime.training.ema import EMA
+from runtime.training.ema import Averages
 from runtime.training.loop import describe_plan, load_raw_weights, run_or_plan
 from runtime.training.memory_plan import MemoryPlan
 from runtime.training.run import RunFolder
@@ -155,7 +155,7 @@ def build_session(config: Stage2Config, run: RunFolder, cache: LatentCache) -> S
     loop, model = config.loop, build_model(config, cache)
     twin = copy.deepcopy(model)
     engine = Engine(model, config.optimizer, config.engine, loop.micro_batch(config.engine.accumulation), loop.steps)
-    ema = EMA(engine, twin, loop.ema_decay)
+    ema = Averages(engine, twin, loop)
     speed = Speed(training_flops(model_config(config, cache), config.diffusion), config.engine.dtype)
     return Session("stage2", run, loop, {"transformer": engine}, ema, speed, cache.clip_names.__getitem__)
 
@@ -191,8 +191,7 @@ def training_step(
         loss, terms = diffusion_loss(engine, objective, clean, label, average.null_label, numbers)
         engine.backward(loss)
         engine.step()
-    if not engine.skipped:
-        session.ema.update()
+    session.ema.update()
     return {"loss": loss.detach(), **terms}, clips
 
 

@@ -7,6 +7,7 @@ from autoencoder.losses.terms import LossConfig
 from data.config import DataConfig
 from runtime.engine.config import EngineConfig
 from runtime.engine.optimizer import OptimizerConfig
+from runtime.errors import UserError
 from runtime.training.loop import LoopConfig
 
 
@@ -44,6 +45,10 @@ class Stage1Config:
     loop: LoopConfig = LoopConfig()
     validation: ValidationConfig = ValidationConfig()
     sample_posterior: bool = True
+
+    def __post_init__(self) -> None:
+        if self.loop.ema_widths:
+            raise UserError("--loop.ema_widths is for stage two alone; stage one averages by --loop.ema_decay")
 
     @property
     def adversarial(self) -> bool:

@@ -22,7 +22,7 @@ from runtime.config import load
 from runtime.engine.engine import Engine
 from runtime.flops import timed
 from runtime.script import quiet_libraries
-from runtime.training.ema import EMA
+from runtime.training.ema import Averages
 from runtime.training.run import RunFolder
 from runtime.training.session import Session
 
@@ -32,7 +32,7 @@ METHODS = {
     "loss": (Objective, "autoencoder_loss"),
     "backward": (Engine, "backward"),
     "optimizer": (Engine, "step"),
-    "average": (EMA, "update"),
+    "average": (Averages, "update"),
     "logging": (Session, "log"),
 }
 

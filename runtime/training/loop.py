@@ -12,7 +12,9 @@ from runtime import distributed
 from runtime.config import Config, parse
 from runtime.engine.config import EngineConfig
 from runtime.errors import UserError
+from runtime.training import snapshots
 from runtime.training.memory_plan import MemoryPlan, gigabytes
+from runtime.training.power_average import exponent
 from runtime.weights import save_model
 
 
@@ -23,7 +25,10 @@ class LoopConfig:
     Attributes:
         batch_size: clips a step, over all processes and micro-batches.
         ema_decay: of the averaged weights.
-        log_every, validate_every, save_every: 0 means at the end only.
+        ema_widths: keep averages of these widths in its place, as parts of the training so far, the first of which is
+            validated, previewed and written to `weights/ema`; `runtime.training.power_average` says what they are.
+        snapshot_every: how often they are kept in `averages/`, of which any other width is made after training.
+        log_every, validate_every, save_every, snapshot_every: 0 means at the end only.
         keep: newest checkpoints that stay, beside the best.
         patience: steps in a row that may be left out because a loss or gradient was not finite.
         wandb: project on Weights & Biases; empty for none.
@@ -33,6 +38,8 @@ class LoopConfig:
     batch_size: int = 24
     seed: int = 0
     ema_decay: float = 0.999
+    ema_widths: tuple[float, ...] = ()
+    snapshot_every: int = 5000
     log_every: int = 50
     validate_every: int = 2000
     save_every: int = 1000
@@ -44,6 +51,19 @@ class LoopConfig:
         for name in ("steps", "batch_size", "keep", "patience"):
             if getattr(self, name) < 1:
                 raise UserError(f"--loop.{name} must be at least 1")
+        if len({exponent(width) for width in self.ema_widths}) < len(self.ema_widths):
+            raise UserError(f"--loop.ema_widths {list(self.ema_widths)} names a width twice")
+
+    @property
+    def averages(self) -> int:
+        """How many are kept."""
+        return max(len(self.ema_widths), 1)
+
+    @property
+    def snapshots(self) -> int:
+        """Files in `averages/` at the end."""
+        times = -(-self.steps // self.snapshot_every) if self.snapshot_every else 1
+        return len(self.ema_widths) * times
 
     def share(self) -> int:
         """Clips of a step that one process sees."""
@@ -110,19 +130,23 @@ def enough_memory() -> Iterator[None]:
         ) from error
 
 
-def checkpoint_bytes(parameters: int, config: EngineConfig) -> int:
-    """What a checkpoint takes on disk: weights, the optimizer's states, and the average in float32."""
-    return parameters * (18 if config.precision == "bf16" else 16)
+def checkpoint_bytes(parameters: int, config: EngineConfig, averages: int) -> int:
+    """What a checkpoint takes on disk: weights, the optimizer's states, and the averages in float32."""
+    return parameters * ((14 if config.precision == "bf16" else 12) + 4 * averages)
 
 
 def describe_plan(name: str, parameters: int, config: EngineConfig, loop: LoopConfig, memory: MemoryPlan) -> str:
     """What a run will need, for `--dry_run`; `accumulation: auto` is shown as a CPU would have it."""
-    saved = checkpoint_bytes(parameters, config)
+    saved, snapshot = checkpoint_bytes(parameters, config, loop.averages), snapshots.ELEMENT * parameters
     clips = loop.micro_batch(1 if config.accumulation == "auto" else config.accumulation)
     split = f"{memory.share} a process, accumulation {config.accumulation}"
+    disk = f"disk: {gigabytes(saved)} a checkpoint, {gigabytes(saved * (loop.keep + 2))} at most"
+    if loop.snapshots:
+        kept = f"{gigabytes(loop.snapshots * snapshot)} for {loop.snapshots} snapshots of averages"
+        disk += f"; {kept}, {gigabytes(snapshot)} each"
     return (
         f"{name}: {parameters / 1e6:.2f} M parameters\n"
         f"steps: {loop.steps} of {loop.batch_size} clips, {split}\n"
         f"{memory.describe(clips)}\n"
-        f"disk: {gigabytes(saved)} a checkpoint, {gigabytes(saved * (loop.keep + 2))} at most"
+        f"{disk}"
     )

@@ -86,7 +86,7 @@ class States:
     step: int
 
     @classmethod
-    def of(cls, parameters: int, config: EngineConfig) -> "States":
+    def of(cls, parameters: int, config: EngineConfig, averages: int = 1) -> "States":
         """Divided among the processes as far as the ZeRO stage says; the layer that stage 3 makes whole is left out."""
         world, element = distributed.world_size(), config.dtype.itemsize
         share = [parameters // (world if config.zero_stage >= stage else 1) for stage in range(4)]
@@ -97,7 +97,7 @@ class States:
             gradients=(4 if flat else element) * share[2],
             # Stage 0 steps on the weights themselves; the others on float32 copies, whatever the precision.
             optimizer=(12 if config.zero_stage else 8) * share[1] * on_device,
-            average=4 * share[1] * on_device,
+            average=4 * averages * share[1] * on_device,
             step=0
             if flat or not config.zero_stage
             else (element + 4) * share[1] * on_device,  # flattened, then float32

@@ -25,6 +25,7 @@ class RunFolder:
     def __init__(self, folder: str | Path) -> None:
         self.folder = Path(folder)
         self.checkpoints = self.folder / "checkpoints"
+        self.averages = self.folder / "averages"
         self.weights = self.folder / "weights"
         self.videos = self.folder / "videos"
         self.lock: IO[str] | None = None

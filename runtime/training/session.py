@@ -16,10 +16,11 @@ from runtime.progress import Progress
 from runtime.random import seed_of
 from runtime.training import checkpoint
 from runtime.training.curves import plot_curves
-from runtime.training.ema import EMA
+from runtime.training.ema import Averages
 from runtime.training.loop import LoopConfig, checkpoint_bytes
 from runtime.training.nonfinite import NonFiniteWatch
 from runtime.training.run import RunFolder
+from runtime.training.snapshots import drop_snapshots_after
 from runtime.training.speed import Speed
 from runtime.training.tracker import Tracker
 
@@ -39,7 +40,7 @@ class Session(Generic[Clip]):
         run: RunFolder,
         loop: LoopConfig,
         engines: Mapping[str, Engine],
-        ema: EMA,
+        ema: Averages,
         speed: Speed,
         file_of: Callable[[Clip], str],
     ) -> None:
@@ -54,7 +55,7 @@ class Session(Generic[Clip]):
         self.watch: NonFiniteWatch | None = None
         self.stop = StopRequest()
         self.checkpoints = checkpoint.Saver(run.checkpoints, loop.keep)
-        size = sum(checkpoint_bytes(engine.parameters, engine.config) for engine in engines.values())
+        size = sum(checkpoint_bytes(engine.parameters, engine.config, loop.averages) for engine in engines.values())
         distributed.on_main(lambda: checkpoint.require_space(run.checkpoints, size))
         self.resume()
         progress = Progress(
@@ -87,6 +88,7 @@ class Session(Generic[Clip]):
             self.ema.load_state_dict(state["ema"])
             if distributed.is_main():
                 print(f"{self.what}: continuing from step {self.step} of {self.loop.steps}", flush=True)
+        distributed.on_main(lambda: drop_snapshots_after(self.run.averages, self.step))
 
     def save(self, best: bool = False) -> None:
         state = {
@@ -111,12 +113,15 @@ class Session(Generic[Clip]):
         return self.watch or nullcontext()
 
     def end_step(self, clips: Sequence[Clip]) -> None:
-        """Count a step on these clips, whose files `file_of` names.
+        """Count a step on these clips, whose files `file_of` names, and keep the averages when that is due.
 
-        `loop.patience` steps in a row that are not finite end the run.
+        `loop.patience` steps in a row that are not finite end the run. Snapshots stand before any checkpoint of their
+        step, so that none is missing where a run goes on.
         """
         self.step += 1
         self.speed.advance(self.loop.batch_size)
+        if self.loop.due(self.step, self.loop.snapshot_every):
+            self.ema.write_snapshots(self.run.averages, self.step)
         if not any(engine.skipped for engine in self.engines.values()):
             self.skipped_in_a_row = 0
             return

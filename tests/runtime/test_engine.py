@@ -9,7 +9,7 @@ from runtime.engine.config import EngineConfig
 from runtime.engine.engine import Engine
 from runtime.engine.optimizer import OptimizerConfig, put_steps_beside_weights
 from runtime.engine.zero import newton_schulz, orthogonalised
-from runtime.training.ema import EMA
+from runtime.training.ema import EMA, exponential_decay
 
 
 class Blocks(nn.Module):
@@ -50,7 +50,7 @@ def test_work_after_the_backward_pass_does_not_grow_with_the_parameters(processe
     counts = []
     for blocks in (2, 20):
         engine = make(blocks, name)
-        ema = EMA(engine, Blocks(blocks), decay=0.9)
+        ema = EMA(engine, Blocks(blocks), exponential_decay(0.9))
         for step in range(2):
             engine.backward(engine(inputs(engine, step)))
             with Count() as count:
@@ -99,7 +99,7 @@ def test_bf16_gradients_are_added_up_in_float32(processes):
 def test_states_rates_and_averages_of_a_bf16_run_are_those_of_float32(processes, stage):
     """Weights alone are coarse: what moves them is not, nor is the schedule, nor an average that hardly moves."""
     engine, exact = (make(2, "adam", precision, stage) for precision in ("bf16", "fp32"))
-    ema = EMA(engine, Blocks(2), decay=0.9999)
+    ema = EMA(engine, Blocks(2), exponential_decay(0.9999))
     ema.updates = 10**6  # the start, in which it moves fast, is over
     before = [share.double() for share in ema.shares]
     for step in range(3):

@@ -15,7 +15,7 @@ from runtime.lock import lock
 from runtime.random import generator
 from runtime.script import script
 from runtime.training import checkpoint
-from runtime.training.ema import EMA
+from runtime.training.ema import EMA, exponential_decay
 from runtime.training.tracker import drop_lines_after
 
 
@@ -32,7 +32,7 @@ def test_average_is_its_closed_form(processes, stage):
     module = torch.nn.Linear(1, 1, bias=False)
     torch.nn.init.zeros_(module.weight)
     engine = Engine(module, OptimizerConfig(), EngineConfig(zero_stage=stage, precision="fp32", accumulation=1), 1, 1)
-    ema = EMA(engine, torch.nn.Linear(1, 1, bias=False), decay=0.9)
+    ema = EMA(engine, torch.nn.Linear(1, 1, bias=False), exponential_decay(0.9))
     engine.set_master_weights({"weight": torch.ones(1, 1)})
     for _ in range(200):
         ema.update()
@@ -41,7 +41,7 @@ def test_average_is_its_closed_form(processes, stage):
         assert averaged.weight.item() == pytest.approx(1 - remaining, abs=1e-6)
     assert averaged.weight.is_meta
     assert dict(engine.master_weights())["weight"].item() == 1
-    again = EMA(engine, torch.nn.Linear(1, 1, bias=False), decay=0.9)
+    again = EMA(engine, torch.nn.Linear(1, 1, bias=False), exponential_decay(0.9))
     again.load_state_dict(ema.state_dict())
     assert again.updates == 200
     assert all(map(torch.equal, again.shares, ema.shares))
