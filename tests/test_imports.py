@@ -18,6 +18,7 @@ WITHOUT_TRAINING = (
     "autoencoder.release",
     "generator.sample",
     "eval.classifier",
+    "eval.continuation",
     "eval.cost",
     "eval.fvd",
     "eval.reconstruction",
