@@ -38,6 +38,7 @@ def step_of(
 
     def step() -> None:
         objective, null_label = make_objective(diffusion), dit.module.null_label
-        dit.backward(diffusion_loss(dit, objective, clean, label, null_label, generator("memory"))[0])
+        context = clean if diffusion.context else None  # of two kinds of step the one that takes more
+        dit.backward(diffusion_loss(dit, objective, clean, label, null_label, generator("memory"), context)[0])
 
     return dit.module, step

@@ -13,9 +13,8 @@ from torch import Tensor
 
 from autoencoder.model import VidTwin
 from data.latents import LatentCache, TwinLatents
-from data.latents.source import latent_source
-from data.loader import ClipSampler
 from data.video.frames import write_video
+from generator.batches import Batch, LatentBatches
 from generator.config import DiffusionConfig, DiTConfig
 from generator.diffusion import Objective, diffusion_loss, initial_noise, make_objective, make_scheduler
 from generator.dit import DiT
@@ -39,35 +38,6 @@ from runtime.training.run import RunFolder
 from runtime.training.session import Session
 from runtime.training.speed import Speed
 from runtime.weights import load_model, weights_hash
-
-Batch = tuple[TwinLatents, Tensor, list[int]]
-
-
-class LatentBatches:
-    """A cache's latents on the device, and the order in which training sees them."""
-
-    def __init__(self, cache: LatentCache, config: Stage2Config) -> None:
-        self.sampled = config.sample_posterior
-        moments = ("mean", "logvar") if self.sampled else ("mean",)
-        names = ["label", *(f"{latent}_{moment}" for latent in TwinLatents._fields for moment in moments)]
-        self.source, said = latent_source(cache, names, distributed.device())
-        if distributed.is_main():
-            print(f"stage2: {said}", flush=True)
-        self.order = (len(cache), config.loop.batch_size, distributed.rank(), distributed.world_size())
-        self.seed = config.loop.seed
-
-    def __call__(self, start_step: int, accumulation: int) -> Iterator[Batch]:
-        """Micro-batches from a step on, without end: latents, labels, and the clips' places in the cache."""
-        sampler = ClipSampler(*self.order, accumulation, start_step, self.seed)
-        for clips, tensors in self.source.batches([index for _, index in items] for items in sampler):
-            latents = TwinLatents(*(self.latent(name, tensors) for name in TwinLatents._fields))
-            yield latents, tensors["label"], clips
-
-    def latent(self, name: str, tensors: dict[str, Tensor]) -> Tensor:
-        mean = tensors[f"{name}_mean"].float()
-        if not self.sampled:
-            return mean
-        return mean + (0.5 * tensors[f"{name}_logvar"].float()).exp() * torch.randn_like(mean)
 
 
 def open_cache(config: Stage2Config) -> tuple[LatentCache, VidTwin]:
@@ -161,15 +131,20 @@ def build_session(config: Stage2Config, run: RunFolder, cache: LatentCache) -> S
 
 
 def training_flops(model: DiTConfig, diffusion: DiffusionConfig) -> int:
-    """Of one clip's forward and backward pass, counted on meta tensors."""
+    """Of one clip's forward and backward pass, the mean of steps with and without context, counted on meta tensors."""
     with torch.device("meta"):
         dit = DiT(**asdict(model)).train()
         latents = TwinLatents(torch.empty(1, *model.structure_shape), torch.empty(1, *model.dynamics_shape))
         label, numbers = torch.zeros(1, dtype=torch.int64), generator("flops")
         objective = make_objective(diffusion)
-        return count_flops(
-            lambda: diffusion_loss(dit, objective, latents, label, dit.null_label, numbers)[0].backward()
-        )
+
+        def flops(context: TwinLatents | None) -> int:
+            return count_flops(
+                lambda: diffusion_loss(dit, objective, latents, label, dit.null_label, numbers, context)[0].backward()
+            )
+
+        share = diffusion.context
+        return round((1 - share) * flops(None) + share * flops(latents)) if share else flops(None)
 
 
 def training_step(
@@ -182,13 +157,14 @@ def training_step(
     engine, average, clips = session.engines["transformer"], session.ema.model, []
     for micro_step in range(config.engine.accumulation):
         session.seed(micro_step)
-        latents, label, chosen = next(batches)
-        clips += chosen
-        clean = average.normalise(latents)
+        batch = next(batches)
+        clips += batch.clips
+        clean = average.normalise(batch.latents)
+        context = None if batch.context is None else average.normalise(batch.context)
         numbers = generator(
             "diffusion", config.loop.seed, session.step, micro_step, distributed.rank(), device=engine.device
         )
-        loss, terms = diffusion_loss(engine, objective, clean, label, average.null_label, numbers)
+        loss, terms = diffusion_loss(engine, objective, clean, batch.label, average.null_label, numbers, context)
         engine.backward(loss)
         engine.step()
     session.ema.update()

@@ -24,6 +24,7 @@ SCRIPTS = (
     "eval/reconstruction.py",
     "eval/cost.py",
     "eval/classifier.py",
+    "eval/continuation.py",
     "eval/demo.py",
     "eval/check.py",
     "eval/report.py",

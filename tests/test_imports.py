@@ -20,6 +20,7 @@ WITHOUT_TRAINING = (
     "generator.walk",
     "generator.export",
     "eval.classifier",
+    "eval.continuation",
     "eval.cost",
     "eval.fvd",
     "eval.reconstruction",

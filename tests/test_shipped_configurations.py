@@ -54,7 +54,8 @@ def latents(processes, builtin_set, tmp_path_factory):
     small = [*SMALL_STAGE1, "--run", str(run), "--data.root", str(builtin_set), "--loop.steps=1"]
     config = load(Stage1Config, CONFIGS / "stage1/demo.yaml", [*small, "--model.num_queries=8"])
     train_stage1(config)
-    cache_split(CacheConfig(run=str(run), batch_size=4), config, load_model(VidTwin, run / "weights/ema"), "train")
+    every_window = CacheConfig(run=str(run), batch_size=4, clips_per_video="all")
+    cache_split(every_window, config, load_model(VidTwin, run / "weights/ema"), "train")
     return run
 
 

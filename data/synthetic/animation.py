@@ -16,10 +16,10 @@ from numpy import ndarray
 from torch import Tensor
 
 from data.synthetic.looks import HALF, HEIGHT, PAN_MARGIN, SHEET_REACH, WIDTH, Look, draw_look, smooth
-from data.synthetic.motions import MOTIONS, Pose
+from data.synthetic.motions import MOTIONS, Pose, to_and_fro
 
 FPS = 25
-SHORTEST, LONGEST = 50, 75  # frames in a clip
+SHORTEST, LONGEST = 50, 75  # frames in a crossing of the picture, and in a clip where no length is asked for
 BIT_RATE = 4_000_000
 LIGHT = (-0.55, -0.83)  # towards the lamp, on the screen
 SHADOW_X, SHADOW_Y, SHADOW_SOFTNESS = 0.078, 0.13, 0.28  # in sprite radii
@@ -27,34 +27,35 @@ SHADOW_STRENGTH = 0.38  # share of the light that it takes
 
 
 @torch.inference_mode()
-def motion_frames(name: str, look_seed: int, motion_seed: int) -> ndarray:
-    """A clip of the motion class `name`: uint8 `t h w c`, 50 to 75 frames of 240×320 at 25 a second.
+def motion_frames(name: str, look_seed: int, motion_seed: int, seconds: float | None = None) -> ndarray:
+    """A clip of the motion class `name`: uint8 `t h w c`, 50 to 75 frames of 240×320 at 25 a second, or `seconds`.
 
-    The same three arguments give the same frames. `look_seed` alone decides the sprite and the background,
-    `motion_seed` the length, the resting place, the panning and the motion's own parameters.
+    The same arguments give the same frames. `look_seed` alone decides the sprite and the background, `motion_seed` the
+    length, the resting place, the panning and the motion's own parameters; a longer clip begins with the shorter one.
     """
     look = draw_look(np.random.default_rng(look_seed))
     rng = np.random.default_rng(motion_seed)
-    count = int(rng.integers(SHORTEST, LONGEST + 1))
+    crossing = int(rng.integers(SHORTEST, LONGEST + 1))
     rest = rng.uniform(-0.06, 0.06, 2)
     heading, speed = rng.uniform(0, tau), rng.uniform(4, 8)  # of the panning; pixels a second
-    motion = MOTIONS[name](rng, (count - 1) / FPS)
+    motion = MOTIONS[name](rng, (crossing - 1) / FPS)
     reach = look.reach(SHADOW_SOFTNESS / 2) + hypot(SHADOW_X, SHADOW_Y)
+    count = crossing if seconds is None else round(seconds * FPS)
     frames = torch.empty(count, HEIGHT, WIDTH, 3, dtype=torch.uint8)
     for i, frame in enumerate(frames):
-        panned = speed * (i - count / 2) / FPS
+        panned = speed * (to_and_fro(i, crossing - 1) - crossing / 2) / FPS
         picture = _crop(look.background, panned * cos(heading), panned * sin(heading))
         _draw_sprite(picture, look, motion(i / FPS), rest, reach)
         frame.copy_(picture.add_(0.5))
     return frames.numpy()
 
 
-def write_clip(path: Path, name: str, look_seed: int, motion_seed: int) -> None:
+def write_clip(path: Path, name: str, look_seed: int, motion_seed: int, seconds: float | None = None) -> None:
     """Film a clip (see `motion_frames`) into an AVI file: MPEG-4, no B-frames, same bytes for same arguments.
 
     The file appears at `path` only when it is complete.
     """
-    frames = motion_frames(name, look_seed, motion_seed)
+    frames = motion_frames(name, look_seed, motion_seed, seconds)
     partial = path.with_name(f".{path.name}.partial")
     with av.open(str(partial), "w", format="avi", options={"fflags": "+bitexact"}) as container:
         stream = container.add_stream("mpeg4", rate=FPS, options={"flags": "+bitexact"})

@@ -4,7 +4,8 @@
 
 writes `OUT/UCF-101/<Class>/v_<Class>_g<NN>_c<NN>.avi` and `OUT/ucfTrainTestlist/`. As in UCF-101, the clips of a group
 share their appearance, and each official split keeps whole groups for testing. `OUT/dataset.json` records the
-settings; an interrupted run goes on where it stopped, and the lists, written last, mark a complete set.
+settings; an interrupted run goes on where it stopped, and the lists, written last, mark a complete set. With
+`--seconds 8` the same videos go on for longer.
 """
 
 import json
@@ -54,20 +55,24 @@ class Clip(NamedTuple):
         return look, seed_of("synthetic motion", seed, label, self.group, self.number)
 
 
-def write_dataset(root: Path, videos_per_class: int, seed: int) -> int:
+def write_dataset(root: Path, videos_per_class: int, seed: int, seconds: float | None = None) -> int:
     """Write the data set below `root`, keeping the videos that are there; returns how many were missing.
 
-    Raises `UserError` when `root` holds something else, another setting's data set included, or cannot be written.
+    Raises `UserError` for videos of less than a second, and when `root` holds something else, another setting's data
+    set included, or cannot be written.
     """
     clips = plan_clips(videos_per_class)
+    if seconds is not None and seconds < 1:
+        raise UserError(f"videos of {seconds:g} seconds are too short to show a motion; give --seconds 1 or more")
+    length = {} if seconds is None else {"seconds": seconds}
     videos = root / "UCF-101"
     try:
-        _claim(root, {"videos_per_class": videos_per_class, "seed": seed})
+        _claim(root, {"videos_per_class": videos_per_class, "seed": seed, **length})
         for name in MOTIONS:
             (videos / name).mkdir(parents=True, exist_ok=True)
         missing = [clip for clip in clips if not (videos / clip.file).exists()]
         if missing:
-            _write_clips([(videos / clip.file, clip.name, *clip.seeds(seed)) for clip in missing])
+            _write_clips([(videos / clip.file, clip.name, *clip.seeds(seed), seconds) for clip in missing])
         write_lists(root / "ucfTrainTestlist", clips)
     except OSError as error:
         raise UserError(
@@ -85,7 +90,7 @@ def plan_clips(videos_per_class: int) -> list[Clip]:
     return [Clip(name, *place) for name in MOTIONS for place in places]
 
 
-def _claim(root: Path, settings: dict[str, int]) -> None:
+def _claim(root: Path, settings: dict[str, int | float]) -> None:
     """Make `root` this data set's, or find that it is already, before anything else is written."""
     record = root / "dataset.json"
     if record.exists():
@@ -102,7 +107,7 @@ def _claim(root: Path, settings: dict[str, int]) -> None:
         write_text(record, json.dumps(settings) + "\n")
 
 
-def _write_clips(jobs: list[tuple[Path, str, int, int]]) -> None:
+def _write_clips(jobs: list[tuple[Path, str, int, int, float | None]]) -> None:
     workers = min(os.cpu_count() or 1, len(jobs))
     pool = ProcessPoolExecutor(workers, mp_context=get_context("spawn"), initializer=_start_worker)
     futures = [pool.submit(write_clip, *job) for job in jobs]
@@ -141,8 +146,9 @@ def main(argv: list[str]) -> None:
     parser.add_argument("out", type=Path, metavar="OUT", help="the folder to write to")
     parser.add_argument("--videos_per_class", type=int, default=60, metavar="N")
     parser.add_argument("--seed", type=int, default=0, metavar="S")
+    parser.add_argument("--seconds", type=float, metavar="T", help="length of a video (default: 2 to 3, by chance)")
     args = parser.parse_args(argv)
-    written = write_dataset(args.out, args.videos_per_class, args.seed)
+    written = write_dataset(args.out, args.videos_per_class, args.seed, args.seconds)
     state = f"{written} videos written" if written else "nothing to do"
     print(f"{args.out}: {len(MOTIONS)} classes, {args.videos_per_class} videos each, complete ({state})")
 

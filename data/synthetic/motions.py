@@ -2,7 +2,8 @@
 
 Lengths are in half-frames (half the height of the picture, the origin at its centre, y downwards), angles in radians,
 times in seconds. Speed, amplitude, direction and starting phase vary from clip to clip. Every motion is as likely as
-its mirror image, and its frequencies stay below 4 Hz, so that 8 frames a second show it.
+its mirror image, and its frequencies stay below 4 Hz, so that 8 frames a second show it. What would leave the picture
+after `duration` goes to and fro, so that a clip may last as long as one likes.
 """
 
 from collections.abc import Callable
@@ -30,11 +31,11 @@ Motion = Callable[[float], Pose]
 
 
 def drift(rng: Generator, duration: float) -> Motion:
-    """One straight crossing at constant speed."""
+    """Straight crossings at constant speed."""
     heading, length, offset = rng.uniform(0, tau), rng.uniform(1.0, 1.2), rng.uniform(-0.12, 0.12)
 
     def at(time: float) -> Pose:
-        along = length * (time / duration - 0.5)
+        along = length * (to_and_fro(time, duration) / duration - 0.5)
         return Pose(x=along * cos(heading) - offset * sin(heading), y=along * sin(heading) + offset * cos(heading))
 
     return at
@@ -54,7 +55,7 @@ def bounce(rng: Generator, duration: float) -> Motion:
     def at(time: float) -> Pose:
         hop = (time / period + start) % 1
         squash = 0.22 * max(0.0, 1 - min(hop, 1 - hop) / 0.12)
-        x, y = walk * (time - duration / 2), floor - height * 4 * hop * (1 - hop)
+        x, y = walk * (to_and_fro(time, duration) - duration / 2), floor - height * 4 * hop * (1 - hop)
         return Pose(x=x, y=y, width=1 + 0.6 * squash, height=1 - squash)
 
     return at
@@ -90,11 +91,11 @@ def pulse(rng: Generator, duration: float) -> Motion:
 
 
 def zoom(rng: Generator, duration: float) -> Motion:
-    """Coming nearer, or going away, at a constant rate over the whole clip."""
+    """Coming nearer, or going away, at a constant rate."""
     growth = _either_way(rng, 0.95, 1.1)
 
     def at(time: float) -> Pose:
-        scale = exp(growth * (time / duration - 0.5))
+        scale = exp(growth * (to_and_fro(time, duration) / duration - 0.5))
         return Pose(width=scale, height=scale)
 
     return at
@@ -125,6 +126,12 @@ def blink(rng: Generator, duration: float) -> Motion:
     """Fading out and in again, quickly."""
     beat, start = tau / rng.uniform(0.65, 0.9), rng.uniform(0, tau)
     return lambda time: Pose(opacity=0.5 + 0.5 * tanh(4 * (sin(beat * time + start) + 0.2)))
+
+
+def to_and_fro(time: float, duration: float) -> float:
+    """Time itself up to `duration`, then back to 0 at the same pace, and so on."""
+    lap = time % (2 * duration)
+    return min(lap, 2 * duration - lap)
 
 
 def _either_way(rng: Generator, low: float, high: float) -> float:

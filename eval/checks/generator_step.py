@@ -9,9 +9,10 @@ from data.latents import LatentCache
 from eval.checks.check import Found, Place
 from eval.checks.small import CONFIGS, DIT
 from eval.checks.speed import described
+from generator.batches import LatentBatches
 from generator.diffusion import make_objective
 from generator.stage2 import Stage2Config
-from generator.train import LatentBatches, build_session, model_config, training_flops, training_step
+from generator.train import build_session, model_config, training_flops, training_step
 from runtime import distributed
 from runtime.config import load
 from runtime.flops import matmul_rate, timed

@@ -122,14 +122,36 @@ def test_classes_differ_by_motion_only():
         assert name == "Drift" or not np.array_equal(clip, clips["Drift"])
 
 
+@pytest.mark.parametrize("name", ["Drift", "Orbit"])
+def test_a_longer_clip_begins_with_the_shorter_one_and_goes_on_at_its_pace(name):
+    short, long = motion_frames(name, 13, 14), motion_frames(name, 13, 14, seconds=4.0)
+    assert len(long) == 4 * FPS
+    np.testing.assert_array_equal(long[: len(short)], short)
+    change = np.abs(np.diff(long[:, ::8, ::8].astype(np.float32), axis=0)).mean((1, 2, 3))
+    assert 0.6 < change[len(short) :].mean() / change[: len(short)].mean() < 1.7
+
+
+def test_a_set_of_longer_videos_says_so_and_is_no_other(tmp_path):
+    one = Clip("Zoom", 1, 1)
+    write_clip(tmp_path / "one.avi", one.name, *one.seeds(0), seconds=1.0)
+    with av.open(str(tmp_path / "one.avi")) as container:
+        assert container.streams.video[0].frames == FPS
+    (tmp_path / "dataset.json").write_text(json.dumps({"videos_per_class": 4, "seed": 0, "seconds": 5.0}))
+    with pytest.raises(UserError, match="other settings"):
+        write_dataset(tmp_path, 4, 0)
+    assert main([str(tmp_path / "new"), "--seconds", "0.5"]) == 2
+
+
 @pytest.mark.parametrize("name", MOTIONS)
 def test_the_action_stays_in_the_middle_and_has_no_preferred_side(name):
     sides = []
     for seed in range(200):
         motion = MOTIONS[name](np.random.default_rng(seed), 2.4)
         poses = [motion(time) for time in np.arange(0, 2.4, 1 / FPS)]
+        later = [motion(time) for time in np.arange(2.4, 40, 0.3)]
         assert all(
-            hypot(pose.x, pose.y) < 0.65 and 0.5 < pose.height < 1.8 and 0 <= pose.opacity <= 1 for pose in poses
+            hypot(pose.x, pose.y) < 0.65 and 0.5 < pose.height < 1.8 and 0 <= pose.opacity <= 1
+            for pose in poses + later
         )
         sides.append(poses[-1].x - poses[0].x)
     spread = np.std(sides) / np.sqrt(len(sides))

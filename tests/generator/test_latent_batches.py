@@ -7,8 +7,9 @@ from safetensors.torch import load_file
 from data.latents import LatentCache
 from data.latents import source as latent_source
 from data.loader import ClipSampler
+from generator.batches import LatentBatches
 from generator.stage2 import Stage2Config
-from generator.train import LatentBatches, train
+from generator.train import train
 from runtime.config import load
 
 
@@ -42,7 +43,8 @@ def test_batches_are_the_caches_means_in_the_samplers_order(processes, stage1_ru
     order = iter(ClipSampler(len(cache), 4, 0, 1, 1, 5, config.loop.seed))
     for _ in range(12):
         expected = [clip for _, clip in next(order)]
-        latents, labels, clips = next(batches)
+        latents, context, labels, clips = next(batches)
+        assert context is None
         assert clips == expected
         for i, clip in enumerate(clips):
             assert torch.equal(latents.structure[i].cpu(), cache[clip]["structure_mean"])
