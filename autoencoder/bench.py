@@ -8,13 +8,10 @@ compiles (`--engine.compile`), all rows are compiled: `encode` and `decode` as `
 The project's own scripts that use a trained model (cache, sample, reconstruct, eval) run it as it is, not compiled.
 """
 
-import multiprocessing
-import statistics
 import sys
 import tempfile
 from collections.abc import Callable
-from concurrent.futures import ProcessPoolExecutor
-from dataclasses import asdict, dataclass, replace
+from dataclasses import replace
 from itertools import repeat
 from pathlib import Path
 
@@ -32,52 +29,13 @@ from runtime import distributed
 from runtime.config import load
 from runtime.errors import UserError
 from runtime.files import write_json
-from runtime.flops import count_flops, matmul_rate, timed
-from runtime.memory import peak_memory
+from runtime.flops import count_flops
+from runtime.measurement import Measurement, apart, print_table
 from runtime.options import OptionParser
 from runtime.progress import track
 from runtime.random import generator
 from runtime.script import quiet_libraries, script
 from runtime.training.run import RunFolder
-
-WARM_UP = 2
-
-
-@dataclass(frozen=True)
-class Measurement:
-    """One row: what was run, how long it took, and what that is of what the machine could do.
-
-    Attributes:
-        seconds: median of the repeats, for a batch.
-        flops: of a batch, recomputed activations not counted.
-        matmul_rate: FLOP/s of a large matrix product in the same precision.
-        peak_memory: bytes, of the process on a CPU, of the allocator on a GPU.
-    """
-
-    what: str
-    batch: int
-    seconds: float
-    flops: int
-    matmul_rate: float
-    peak_memory: int
-
-    @property
-    def clips_per_second(self) -> float:
-        return self.batch / self.seconds
-
-    @property
-    def flop_rate(self) -> float:
-        return self.flops / self.seconds
-
-    @property
-    def share(self) -> float:
-        """Of the matrix rate."""
-        return self.flop_rate / self.matmul_rate
-
-    def figures(self) -> dict[str, str | int | float]:
-        """All of it by name, what is derived included, for a JSON file."""
-        derived = ("clips_per_second", "flop_rate", "share")
-        return asdict(self) | {name: getattr(self, name) for name in derived}
 
 
 class Workload:
@@ -193,37 +151,7 @@ def measure(what: str, config: Stage1Config, batch: int, repeats: int) -> Measur
     with distributed.processes():
         work = Workload(config, batch)
         run, flops = ROWS[what](work)
-        for _ in range(WARM_UP):
-            run()
-        seconds = statistics.median(timed(run, work.device) for _ in range(repeats))
-        memory = peak_memory(work.device)
-        return Measurement(what, batch, seconds, batch * flops, matmul_rate(work.device, work.dtype), memory)
-
-
-def measure_apart(what: str, config: Stage1Config, batch: int, repeats: int) -> Measurement:
-    """One row, in a process of its own."""
-    with ProcessPoolExecutor(1, mp_context=multiprocessing.get_context("spawn")) as process:
-        return process.submit(measure, what, config, batch, repeats).result()
-
-
-def print_table(rows: list[Measurement], title: str) -> None:
-    from rich.console import Console
-    from rich.table import Table
-
-    table = Table("", title=title)
-    for heading in ("seconds", "clips/s", "TFLOP", "TFLOP/s", "of matmul rate", "peak memory"):
-        table.add_column(heading, justify="right")
-    for row in rows:
-        table.add_row(
-            row.what,
-            f"{row.seconds:.3g}",
-            f"{row.clips_per_second:.3g}",
-            f"{row.flops / 1e12:.3g}",
-            f"{row.flop_rate / 1e12:.3g}",
-            f"{row.share:.0%}",
-            f"{row.peak_memory / 1e9:.2f} GB",
-        )
-    Console().print(table)
+        return Measurement.of(what, run, batch, flops, repeats, work.dtype)
 
 
 @script
@@ -245,7 +173,7 @@ def main(argv: list[str]) -> None:
     if NEEDS_VGG in chosen and not vgg_path().is_file():
         chosen.remove(NEEDS_VGG)
         print(f"left out: {NEEDS_VGG}, which needs {vgg_path()}", file=sys.stderr)
-    measured = (measure_apart(what, config, args.batch_size, args.repeats) for what in chosen)
+    measured = (apart(measure, what, config, args.batch_size, args.repeats) for what in chosen)
     rows = list(track(measured, len(chosen), "measuring", "rows"))
     print_table(rows, f"{args.config.stem}, {config.engine.precision}, batch {args.batch_size}")
     if args.output:

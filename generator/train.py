@@ -5,7 +5,7 @@
 
 import copy
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import asdict
 
 import torch
@@ -122,12 +122,20 @@ def build_model(config: Stage2Config, cache: LatentCache) -> DiT:
 
 
 def build_session(config: Stage2Config, run: RunFolder, cache: LatentCache) -> Session:
-    loop, model = config.loop, build_model(config, cache)
+    return session_of(
+        config, run, model_config(config, cache), build_model(config, cache), cache.clip_names.__getitem__
+    )
+
+
+def session_of(
+    config: Stage2Config, run: RunFolder, fields: DiTConfig, model: DiT, file_of: Callable[[int], str]
+) -> Session:
+    """What moves `model`, made of `fields`; `file_of` names the file of a clip."""
+    loop = config.loop
     twin = copy.deepcopy(model)
     engine = Engine(model, config.optimizer, config.engine, loop.micro_batch(config.engine.accumulation), loop.steps)
-    ema = Averages(engine, twin, loop)
-    speed = Speed(training_flops(model_config(config, cache), config.diffusion), config.engine.dtype)
-    return Session("stage2", run, loop, {"transformer": engine}, ema, speed, cache.clip_names.__getitem__)
+    speed = Speed(training_flops(fields, config.diffusion), config.engine.dtype)
+    return Session("stage2", run, loop, {"transformer": engine}, Averages(engine, twin, loop), speed, file_of)
 
 
 def training_flops(model: DiTConfig, diffusion: DiffusionConfig) -> int:

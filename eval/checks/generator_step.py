@@ -1,10 +1,8 @@
 """A training step of stage two: `base` on a GPU, a tiny model on a CPU, on the latents of the small stage one."""
 
-import statistics
 import tempfile
 from pathlib import Path
 
-from autoencoder.bench import WARM_UP, Measurement
 from data.latents import LatentCache
 from eval.checks.check import Found, Place
 from eval.checks.small import CONFIGS, DIT
@@ -15,8 +13,7 @@ from generator.stage2 import Stage2Config
 from generator.train import build_session, model_config, training_flops, training_step
 from runtime import distributed
 from runtime.config import load
-from runtime.flops import matmul_rate, timed
-from runtime.memory import peak_memory
+from runtime.measurement import Measurement
 from runtime.script import quiet_libraries
 from runtime.training.run import RunFolder
 
@@ -41,11 +38,6 @@ def measure(place: Place) -> Found:
             training_step(config, session, objective, batches)
             session.step += 1
 
-        device = distributed.device()
-        for _ in range(WARM_UP):
-            step()
-        seconds = statistics.median(timed(step, device) for _ in range(REPEATS))
-        flops = batch * training_flops(model_config(config, cache), config.diffusion)
-        rate, memory = matmul_rate(device, config.engine.dtype), peak_memory(device)
-    row = Measurement("training step", batch, seconds, flops, rate, memory)
+        flops = training_flops(model_config(config, cache), config.diffusion)
+        row = Measurement.of("training step", step, batch, flops, REPEATS, config.engine.dtype)
     return described(row.figures())

@@ -51,11 +51,11 @@ def turn(x: Tensor, cosine: Tensor, sine: Tensor) -> Tensor:
 
 
 def attention(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
-    """`softmax(q·kᵀ/√d)·v` of `b head n d`: in one kernel on a GPU, in two products on a CPU.
+    """`softmax(q·kᵀ/√d)·v` of `b head n d`: in one kernel, but on a CPU in bfloat16 in two products.
 
-    The kernel's backward pass in bfloat16 takes two to five times as long there (docs/results.md).
+    The kernel's backward pass takes two to five times as long there (docs/results.md).
     """
-    if q.is_cuda:
+    if q.is_cuda or q.dtype != torch.bfloat16:
         return F.scaled_dot_product_attention(q, k, v)
     return (q.shape[-1] ** -0.5 * q @ k.mT).softmax(-1) @ v
 

@@ -66,7 +66,8 @@ def adamw(offload: bool) -> tuple[type[torch.optim.Optimizer], dict[str, bool]]:
 
 def is_block_matrix(name: str, parameter: Tensor) -> bool:
     """A linear map inside a transformer block; embeddings, heads, norms and modulations are not."""
-    return "blocks." in name and name.endswith(".weight") and parameter.ndim == 2
+    inside = "blocks." in name and ".modulation." not in name
+    return inside and name.endswith(".weight") and parameter.ndim == 2
 
 
 def put_steps_beside_weights(optimizer: torch.optim.Optimizer) -> None:
