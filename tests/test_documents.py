@@ -83,6 +83,9 @@ RULES = (
         r"autoencoder\.bench ",
         "autoencoder/test_bench.py::test_the_script_writes_the_table_and_names_what_it_leaves_out",
     ),
+    Elsewhere(
+        r"generator\.average ", "generator/test_average.py::test_a_width_made_of_snapshots_is_the_one_that_was_tracked"
+    ),
     Elsewhere(r"eval\.cost ", "eval/test_cost.py::test_the_script_writes_table_json_and_picture"),
     Elsewhere(r"eval\.demo ", "test_pipeline.py::test_the_demo_makes_everything_it_names_and_resumes"),
     Elsewhere(r"eval\.check ", "eval/test_check.py::test_all_checks_pass_on_the_cpu"),

@@ -18,6 +18,7 @@ SCRIPTS = (
     "autoencoder/bench.py",
     "generator/train.py",
     "generator/sample.py",
+    "generator/average.py",
     "eval/fvd.py",
     "eval/reconstruction.py",
     "eval/cost.py",
