@@ -90,6 +90,9 @@ RULES = (
     ),
     Elsewhere(r"generator\.export ", "generator/test_export.py::test_an_export_loads_and_samples_as_the_run_does"),
     Elsewhere(r"eval\.sweep ", "eval/test_sweep.py::test_a_sweep_measures_each_cell_once_and_as_by_hand"),
+    Elsewhere(
+        r"generator\.average ", "generator/test_average.py::test_a_width_made_of_snapshots_is_the_one_that_was_tracked"
+    ),
     Elsewhere(r"eval\.cost ", "eval/test_cost.py::test_the_script_writes_table_json_and_picture"),
     Elsewhere(r"eval\.demo ", "test_pipeline.py::test_the_demo_makes_everything_it_names_and_resumes"),
     Elsewhere(r"eval\.check ", "eval/test_check.py::test_all_checks_pass_on_the_cpu"),

@@ -20,6 +20,7 @@ SCRIPTS = (
     "generator/sample.py",
     "generator/walk.py",
     "generator/export.py",
+    "generator/average.py",
     "eval/fvd.py",
     "eval/reconstruction.py",
     "eval/cost.py",

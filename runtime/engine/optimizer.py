@@ -6,6 +6,8 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
+from runtime.errors import UserError
+
 
 @dataclass(frozen=True)
 class OptimizerConfig:
@@ -17,7 +19,8 @@ class OptimizerConfig:
         muon_lr: Muon's.
         weight_decay: decoupled from the gradient, for both.
         warmup_steps: linear warm-up; a cosine to `final_lr` times the rate follows.
-        clip_norm: largest norm of the gradient; 0 leaves it as it is.
+        clip_norm: largest norm of the gradient; 0 leaves it as it is. Not for Muon, whose updates have a norm of their own:
+            DeepSpeed would clip these.
     """
 
     name: Literal["adam", "muon"] = "adam"
@@ -28,6 +31,10 @@ class OptimizerConfig:
     warmup_steps: int = 5000
     final_lr: float = 0.0
     clip_norm: float = 0.0
+
+    def __post_init__(self) -> None:
+        if self.name == "muon" and self.clip_norm:
+            raise UserError(f"Muon's updates cannot be clipped to {self.clip_norm}: set --optimizer.clip_norm 0")
 
 
 def make_optimizer(module: nn.Module, config: OptimizerConfig, offload: bool) -> torch.optim.Optimizer:

@@ -9,7 +9,8 @@ After step t such an average is `∫ p(τ) w(τ) dτ` with `p(τ) = (γ + 1) τ^
   `σ = sqrt((γ+1) / ((γ+2)² (γ+3)))`. Squared and multiplied out: `γ³ + 7 γ² + (16 - σ⁻²) γ + 12 - σ⁻² = 0`.
 - Combination: `Σ x_i p_i` is nearest to p in the mean square where `A x = b`, with `A_ij = <p_i, p_j>`,
   `b_i = <p_i, p>`, and for m = min(t, t') the integral over [0, m] of two powers,
-  `<p, p'> = (γ+1) (γ'+1) m^(γ+γ'+1) / ((γ+γ'+1) t^(γ+1) t'^(γ'+1))`.
+  `<p, p'> = (γ+1) (γ'+1) m^(γ+γ'+1) / ((γ+γ'+1) t^(γ+1) t'^(γ'+1))`. Here `Σ x_i = 1` is required besides, by a
+  multiplier: `A x + λ = b`. Else what all weights have in common, which is most of them, would be scaled.
 
 Karras et al., "Analyzing and Improving the Training Dynamics of Diffusion Models", arXiv:2312.02696, section 3.
 """
@@ -53,12 +54,14 @@ def fit(kept: Sequence[Profile], wanted: Sequence[Profile]) -> tuple[np.ndarray,
 
     That is `|Σ x_i p_i - p| / |p|`, 0 for one that was kept.
     """
-    lengths, wanted_lengths = (np.sqrt(np.diag(inner_products(each, each))) for each in (kept, wanted))
-    products = inner_products(kept, kept) / np.outer(lengths, lengths)
-    cosines = inner_products(kept, wanted) / np.outer(lengths, wanted_lengths)
-    solution = np.linalg.solve(products, cosines)
-    residuals = np.sqrt(np.clip(1 - (cosines * solution).sum(0), 0, None))
-    return solution * wanted_lengths / lengths[:, None], residuals
+    unit = max(each.step for each in kept)  # of time, so that all products are near 1
+    products, targets = (unit * inner_products(kept, each) for each in (kept, wanted))
+    squares = unit * np.diag(inner_products(wanted, wanted))
+    system = np.pad(products, (0, 1), constant_values=1.0)
+    system[-1, -1] = 0.0
+    x = np.linalg.solve(system, np.pad(targets, ((0, 1), (0, 0)), constant_values=1.0))[:-1]
+    missed = squares + (x * (products @ x - 2 * targets)).sum(0)
+    return x, np.sqrt(np.clip(missed / squares, 0, None))
 
 
 def inner_products(rows: Sequence[Profile], columns: Sequence[Profile]) -> np.ndarray:

@@ -1,6 +1,7 @@
 """Averages of other widths: snapshots of a run that is resumed or divided, and the command that joins them."""
 
 import shutil
+from pathlib import Path
 
 import pytest
 import torch
@@ -35,15 +36,13 @@ def configure(places, configs, tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
-def averaged_run(processes, configure, tmp_path_factory):
-    """A run that kept three widths, and one beside it in which the third, tracked as well, is not among them."""
-    config = configure("run")
+def averaged_run(processes, configure):
+    """A run that kept three widths, at a rate that does not fall; the third's snapshots lie apart, as if unknown."""
+    config = configure("run", "--optimizer.final_lr=1")
     train(config)
-    two = tmp_path_factory.mktemp("two") / "run"
-    shutil.copytree(config.run, two)
-    for path in (two / "averages").glob("*_width_0.08.*"):
-        path.rename(two / path.name)
-    return two
+    for path in Path(config.run).glob("averages/*_width_0.08.*"):
+        path.rename(Path(config.run) / path.name)
+    return Path(config.run)
 
 
 def contents(folder):
@@ -56,13 +55,18 @@ def distance(found, expected):
 
 
 def test_a_width_made_of_snapshots_is_the_one_that_was_tracked(averaged_run, tmp_path, capsys):
-    out = tmp_path / "made"
-    assert average.main([str(averaged_run), "--width", "0.08", "--out", str(out)]) == 0
-    assert f"{out}: width 0.08 at step {STEPS} of 20 snapshots" in capsys.readouterr().out
-    tracked = load_file(averaged_run / f"step_{STEPS:08}_width_0.08.safetensors")
-    assert distance(load_file(out / TRANSFORMER), tracked) < 1e-3
-    nearest = load_file(averaged_run / "averages" / f"step_{STEPS:08}_width_0.1.safetensors")
-    assert distance(nearest, tracked) > 5 * distance(load_file(out / TRANSFORMER), tracked)
+    """At the end and half way, closer than float16 tells, and closer than the widths that were kept."""
+    for step, snapshots in ((STEPS, 20), (30, 10)):
+        out = tmp_path / str(step)
+        assert average.main([str(averaged_run), "--width", "0.08", "--step", str(step), "--out", str(out)]) == 0
+        assert f"{out}: width 0.08 at step {step} of {snapshots} snapshots" in capsys.readouterr().out
+        tracked, *others = (
+            load_file(averaged_run / folder / f"step_{step:08}_width_{width}.safetensors")
+            for folder, width in ((".", 0.08), ("averages", 0.05), ("averages", 0.1))
+        )
+        found = distance(load_file(out / TRANSFORMER), tracked)
+        assert found < 2**-11
+        assert all(distance(each, tracked) > 10 * found for each in others)
 
 
 def test_weights_ema_is_the_first_width_and_all_else_of_the_pipeline_stays(averaged_run, tmp_path):
@@ -78,13 +82,6 @@ def test_weights_ema_is_the_first_width_and_all_else_of_the_pipeline_stays(avera
     out = tmp_path / "samples"
     assert sample.main(["--weights", str(made), "--num", "2", "--steps", "2", "--out", str(out)]) == 0
     assert (out / "grid.png").is_file()
-
-
-def test_an_earlier_step_needs_no_later_snapshot(averaged_run, tmp_path):
-    arguments = [str(averaged_run), "--width", "0.08", "--step", "30", "--out"]
-    assert average.main([*arguments, str(tmp_path / "all")]) == 0
-    tracked = load_file(averaged_run / "step_00000030_width_0.08.safetensors")
-    assert distance(load_file(tmp_path / "all" / TRANSFORMER), tracked) < 3e-3
 
 
 def test_what_there_is_and_what_can_be_made_is_listed(averaged_run, capsys):
@@ -118,11 +115,11 @@ def test_a_run_without_snapshots_and_a_place_that_is_taken_are_one_line(averaged
     assert "--width and --out together" in capsys.readouterr().err
 
 
-def test_snapshots_of_a_resumed_run_are_those_of_one_that_never_stopped(processes, configure, tmp_path):
-    """Killed after its last snapshots and before their checkpoint; some of what was later is not even whole."""
+def test_snapshots_of_a_resumed_run_are_those_of_one_that_never_stopped(processes, configure):
+    """Back to a checkpoint before its last snapshots, of which one is torn, one lost, and one of another run."""
     config = configure("resumed", "--loop.steps=12", "--loop.snapshot_every=4", "--loop.save_every=5")
     train(config)
-    run = tmp_path.parent / config.run
+    run = Path(config.run)
     whole, weights = contents(run / "averages"), (run / "weights/ema" / TRANSFORMER).read_bytes()
     assert len(whole) == 3 * 3
     shutil.rmtree(run / "checkpoints/step_00000012")
@@ -134,27 +131,15 @@ def test_snapshots_of_a_resumed_run_are_those_of_one_that_never_stopped(processe
     assert (run / "weights/ema" / TRANSFORMER).read_bytes() == weights
 
 
-@pytest.mark.parametrize("stage", [0, 2, 3])
-def test_snapshots_are_alike_at_every_zero_stage(processes, configure, stage):
-    runs = [
-        configure(f"stage{each}_of_{stage}", "--loop.steps=4", f"--engine.zero_stage={each}") for each in (1, stage)
-    ]
-    for config in runs:
-        train(config)
-    one, other = (load_file(f"{config.run}/averages/step_00000004_width_0.1.safetensors") for config in runs)
-    assert distance(other, one) < 1e-3
-
-
-def test_two_processes_keep_what_one_does(processes, configure, places, configs, launch, tmp_path):
-    config = configure("one", "--loop.steps=4")
-    train(config)
-    settings = ["--config", str(configs / "stage2.yaml"), "--run", str(tmp_path / "two"), *places, "--loop.steps=4"]
+def test_two_processes_keep_the_whole_of_their_averages(places, configs, launch, tmp_path):
+    """Their noise is another than that of one process; what they gather is what they write to `weights/ema`."""
+    settings = ["--config", str(configs / "stage2.yaml"), "--run", str(tmp_path), *places, "--loop.steps=4"]
     done = launch("generator.train", *settings, f"--loop.ema_widths={WIDTHS}", ranks=2)
     assert done.returncode == 0, done.stderr
-    one, two = (
-        load_file(f"{run}/averages/step_00000004_width_0.1.safetensors") for run in (config.run, tmp_path / "two")
-    )
-    assert one.keys() == two.keys()
+    weights = load_file(tmp_path / "weights/ema" / TRANSFORMER)
+    snapshot = load_file(tmp_path / "averages/step_00000004_width_0.05.safetensors")
+    assert all(torch.equal(weights[name].half(), snapshot[name]) for name in snapshot)
+    assert len(list((tmp_path / "averages").iterdir())) == 3
 
 
 def test_the_plan_says_what_snapshots_take(configure):

@@ -79,6 +79,7 @@ def test_a_fit_is_exact_where_it_can_be_and_misses_by_the_integral_elsewhere():
     wanted = Profile(100, 0.15)
     coefficients, residuals = fit(kept, [kept[5], wanted])
     np.testing.assert_allclose(coefficients[:, 0], np.eye(8)[5], atol=1e-9)
+    np.testing.assert_allclose(coefficients.sum(0), 1)  # weights that stand still come out as they are
     assert residuals[0] < 1e-6
 
     def squared(tau):
