@@ -68,3 +68,9 @@ def test_sizes_are_those_of_the_reference(name, millions):
     unused = sum(b.numel() for b in model.unused.buffers()) / 1e6
     reference = {"small": 106.9, "base": 312.7, "large": 1239.7, "release": 312.7}[name]
     assert millions + unused == pytest.approx(reference, abs=0.06)
+
+
+def test_muon_is_not_clipped():
+    """DeepSpeed makes Muon's updates before it clips: at a norm of 1 they would be a hundredth of what was asked for."""
+    with pytest.raises(UserError, match="clip_norm 0"):
+        load(Stage2Config, CONFIGS / "stage2/modern.yaml", ["--optimizer.name=muon"])

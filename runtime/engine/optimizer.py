@@ -19,8 +19,8 @@ class OptimizerConfig:
         muon_lr: Muon's.
         weight_decay: decoupled from the gradient, for both.
         warmup_steps: linear warm-up; a cosine to `final_lr` times the rate follows.
-        clip_norm: largest norm of the gradient; 0 leaves it as it is. Not for Muon, whose updates have a norm of their own:
-            DeepSpeed would clip these.
+        clip_norm: largest norm of the gradient; 0 leaves it as it is. Not for Muon: it would clip the updates, whose
+            norm is their number's.
     """
 
     name: Literal["adam", "muon"] = "adam"
