@@ -71,6 +71,6 @@ def test_sizes_are_those_of_the_reference(name, millions):
 
 
 def test_muon_is_not_clipped():
-    """DeepSpeed makes Muon's updates before it clips: at a norm of 1 they would be a hundredth of what was asked for."""
+    """DeepSpeed makes Muon's updates before it clips: at a norm of 1 they would be a hundredth of their size."""
     with pytest.raises(UserError, match="clip_norm 0"):
         load(Stage2Config, CONFIGS / "stage2/modern.yaml", ["--optimizer.name=muon"])
