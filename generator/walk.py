@@ -27,8 +27,9 @@ from runtime.script import script
 
 def slerp(a: Tensor, b: Tensor, share: float) -> Tensor:
     """From `a` to `b` on a great circle, flattened: what lies between two draws of noise is as long as they are."""
-    angle = torch.acos(torch.cosine_similarity(a.flatten(), b.flatten(), dim=0).clamp(-1, 1))
-    if angle.sin() < 1e-6:
+    cosine = torch.cosine_similarity(a.flatten().double(), b.flatten().double(), dim=0)
+    angle = cosine.clamp(-1, 1).acos()
+    if angle < 1e-6:  # one seed, twice
         return a
     return (torch.sin((1 - share) * angle) * a + torch.sin(share * angle) * b) / torch.sin(angle)
 
@@ -92,7 +93,7 @@ def main(argv: list[str]) -> None:
     if not all(seed.isdecimal() for seed in seeds) or len(seeds) > 2 or args.points < 2:
         raise UserError("--seeds takes one number or two, such as 0,1, and --points at least 2")
     pipeline = open_pipeline(args.weights, scheduler=None, weak=None)
-    classes = pipeline.labels(args.classes.split(","))
+    classes = pipeline.labels([name.strip() for name in args.classes.split(",")])
     if len(classes) > 2:
         raise UserError(f"a walk is between two classes; {len(classes)} are given")
     with computing_in(DTYPES[precision_of_use("auto", device)], device):

@@ -64,7 +64,9 @@ def test_names_and_numbers_are_the_same_and_prompts_repeat_one_after_the_other(p
 
 def test_the_pipeline_is_the_sampler_between_the_statistics_and_the_decoder(pipeline):
     layout = pipeline.transformer.layout
-    noise = TwinLatents(*(torch.randn(2, *s) for s in (layout.structure_shape, layout.dynamics_shape)))
+    noise = TwinLatents(
+        *(torch.randn(2, *s, generator=numbers()) for s in (layout.structure_shape, layout.dynamics_shape))
+    )
     drawn = pipeline(["Bowling", "Surfing"], 3, 1.0, latents=[noise], output_type="pt")
     scheduler = make_scheduler(DiffusionConfig("flow", time_shift=3.0))
     normalised = sample(pipeline.transformer, scheduler, torch.tensor([1, 2]), noise, steps=3, guidance=1)
@@ -186,7 +188,7 @@ def test_in_bfloat16_the_models_alone_are_rounded(tmp_path):
 
 def test_a_given_latent_stays_and_is_for_every_video():
     pipeline = make_pipeline(times="separate")
-    structure = torch.randn(1, *pipeline.transformer.layout.structure_shape)
+    structure = torch.randn(1, *pipeline.transformer.layout.structure_shape, generator=numbers())
     drawn = pipeline([0, 1], structure=structure, generator=numbers(), output_type="latent").frames
     torch.testing.assert_close(drawn.structure, structure.expand(2, -1, -1, -1, -1))
     other = pipeline([0, 1], structure=structure + 1, generator=numbers(), output_type="latent").frames
