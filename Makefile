@@ -24,7 +24,7 @@ PARALLEL := -n auto --maxprocesses 8 --dist loadfile
 LAUNCH  := $(if $(filter 1,$(GPUS)),$(VENV)/python -m,$(VENV)/python -m torch.distributed.run --nproc-per-node $(GPUS) -m --)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-full lint stage1 stage2 sample eval bench check-gpu clean
+.PHONY: help setup demo ablation test test-full lint stage1 stage2 sample eval bench check-gpu clean
 
 help: ## this list
 	@grep -hE '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -52,6 +52,9 @@ $(SETUP): pyproject.toml
 
 demo: $(SETUP) ## data, stage one, cache, stage two, samples, metrics in runs/demo: minutes on two cores
 	@$(VENV)/python -m eval.demo --run runs/demo --data $(BUILTIN)
+
+ablation: $(SETUP) ## what each ingredient of the generator gives, after `make demo`: two hours on two cores
+	@$(VENV)/python -m eval.ablation --run runs/$(RUN) --data $(ROOT) --out runs/ablation $(ARGS)
 
 test: $(SETUP) ## the tests, as many files at a time as there are cores
 	@$(VENV)/python -m pytest $(PARALLEL)

@@ -21,6 +21,7 @@ SCRIPTS = (
     "generator/walk.py",
     "generator/export.py",
     "generator/average.py",
+    "eval/ablation.py",
     "eval/fvd.py",
     "eval/reconstruction.py",
     "eval/cost.py",
@@ -112,5 +113,5 @@ def test_make_lists_its_targets(tmp_path):
     listed = subprocess.run(
         ["make", "-C", ROOT, "help"], capture_output=True, text=True, check=True, env={**os.environ}
     )
-    for target in ("setup", "demo", "test", "stage1", "stage2", "sample", "eval", "bench", "lint", "clean"):
+    for target in ("setup", "demo", "ablation", "test", "stage1", "stage2", "sample", "eval", "bench", "lint", "clean"):
         assert f"{target} " in listed.stdout
