@@ -84,7 +84,7 @@ def write_average(run: RunFolder, width: float, step: int | None, out: Path) -> 
 @script
 def main(argv: list[str]) -> None:
     parser = OptionParser(description="Make a generator averaged over another width than those kept in training.")
-    parser.add_argument("run", type=Path, help="a run of stage two that was trained with --loop.ema_widths")
+    parser.add_argument("run", type=Path, help="the folder of a stage-two run that kept averages")
     parser.add_argument("--width", type=float, help="as a part of the training; left out: list what can be made")
     parser.add_argument("--step", type=int, help="a step of which there are snapshots (default: the last)")
     parser.add_argument("--out", type=Path, help="the pipeline's folder, for generator.sample --weights")
