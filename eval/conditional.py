@@ -137,6 +137,8 @@ def main(argv: list[str]) -> None:
         raise UserError("--num must be at least 2: a distance of distributions needs some samples")
     weights = args.weights or args.run / "generator/weights/ema"
     pipeline = open_pipeline(weights, scheduler=None, weak=None).to(distributed.device())
+    if pipeline.transformer.config.times != "separate":
+        raise UserError(f"{weights} draws both latents together; train a generator with --diffusion.times separate")
     out = args.out or args.run / "evaluation"
     out.mkdir(parents=True, exist_ok=True)
     figures, videos, donors = measure(args, pipeline)

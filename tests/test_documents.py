@@ -93,6 +93,9 @@ RULES = (
     Elsewhere(
         r"generator\.average ", "generator/test_average.py::test_a_width_made_of_snapshots_is_the_one_that_was_tracked"
     ),
+    Elsewhere(
+        r"eval\.conditional ", "eval/test_conditional.py::test_figures_are_those_of_what_is_drawn_for_the_donors"
+    ),
     Elsewhere(r"eval\.cost ", "eval/test_cost.py::test_the_script_writes_table_json_and_picture"),
     Elsewhere(r"eval\.demo ", "test_pipeline.py::test_the_demo_makes_everything_it_names_and_resumes"),
     Elsewhere(r"eval\.check ", "eval/test_check.py::test_all_checks_pass_on_the_cpu"),

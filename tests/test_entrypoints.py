@@ -27,6 +27,7 @@ SCRIPTS = (
     "eval/cost.py",
     "eval/classifier.py",
     "eval/continuation.py",
+    "eval/conditional.py",
     "eval/demo.py",
     "eval/check.py",
     "eval/report.py",

@@ -20,6 +20,7 @@ WITHOUT_TRAINING = (
     "generator.walk",
     "generator.export",
     "eval.classifier",
+    "eval.conditional",
     "eval.continuation",
     "eval.cost",
     "eval.fvd",
