@@ -62,9 +62,13 @@ SMALL = {
 }
 RULES = (
     Run(r"autoencoder\.train ", "--dry_run"),
-    Run(r"generator\.train ", "--dry_run", (("runs/base/latents/train", "runs/paper"),)),
+    Run(
+        r"generator\.train ",
+        "--dry_run",
+        (("runs/base/latents/train", "runs/paper"), ("runs/long/latents/train", "runs/paper")),
+    ),
     # More processes: test_two_processes_write_what_one_does, test_samples_depend_on_seed_and_number_alone.
-    Run(r"autoencoder\.cache --run ", "--workers 0"),
+    Run(r"autoencoder\.cache --run ", "--workers 0", (("runs/long", "runs/base"),)),
     Run(r"autoencoder\.cache show ", "--num 2", CACHED, "runs/cached/latents/train.png"),
     Run(r"autoencoder\.reconstruct .*VIDEO", makes="VIDEO-vidtwin.mp4"),
     Run(r"autoencoder\.reconstruct .*dynamics_from", makes="A-B-vidtwin.mp4"),
@@ -84,6 +88,8 @@ RULES = (
         "bench.json",
     ),
     Elsewhere(r"data\.bench --latents", "data/test_bench.py::test_reading_latents_is_measured_against_a_plain_file"),
+    Elsewhere(r"data\.synthetic ", "data/test_synthetic.py::test_a_set_of_longer_videos_says_so_and_is_no_other"),
+    Elsewhere(r"eval\.continuation ", "eval/test_continuation.py::test_the_script_measures_stopped_and_continued"),
     Elsewhere(
         r"autoencoder\.bench ",
         "autoencoder/test_bench.py::test_the_script_writes_the_table_and_names_what_it_leaves_out",

@@ -2,6 +2,7 @@
 
 import json
 import shutil
+from dataclasses import replace
 
 import pytest
 import torch
@@ -18,6 +19,7 @@ from data.latents.plan import VIDEOS, VideoTable
 from data.video.frames import read_frames, to_float
 from generator.batches import LatentBatches
 from generator.diffusion import diffusion_loss
+from generator.memory import memory_plan
 from generator.stage2 import Stage2Config
 from runtime import distributed
 from runtime.config import load
@@ -141,6 +143,20 @@ def test_processes_share_the_clips_of_a_step(processes, windows, configure, monk
         with_context = len(one[0]) > 4
         assert all((len(each) > 1) == with_context for each in two + other)
         assert sorted(one[0]) == sorted(clip for each in two + other for clip in each)
+
+
+def test_plans_count_the_window_before(windows, configure):
+    """A step that sees it has twice the tokens; memory is planned for it, FLOPs for the mean of both kinds."""
+    cache, config = LatentCache(windows), configure("run")
+    flops, memory = [], []
+    for share in (0.0, 0.5, 1.0):
+        diffusion = replace(config.diffusion, context=share)
+        model = stage2.model_config(replace(config, diffusion=diffusion), cache)
+        flops.append(stage2.training_flops(model, diffusion))
+        memory.append(memory_plan(model, diffusion, config.engine, config.loop).needed(4))
+    assert 1.7 * flops[0] < flops[2] < 4 * flops[0]
+    assert flops[1] == pytest.approx((flops[0] + flops[2]) / 2)
+    assert memory[0] < memory[1] == memory[2]
 
 
 def test_a_cache_without_pairs_is_refused(processes, stage1_run, configure):
