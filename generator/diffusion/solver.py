@@ -63,6 +63,9 @@ class Solver:
 
     def walk(self, x: Tensor, predict: Callable[[Tensor, Tensor, Guidance], Tensor]) -> Tensor:
         self.scheduler.set_timesteps(self.steps, device=self.label.device)
+        # Told where to begin, they do not look for the first time, which stands there twice where times are rounded.
+        if hasattr(self.scheduler, "set_begin_index"):
+            self.scheduler.set_begin_index(0)
         times = self.scheduler.timesteps
         levels = (times / self.scheduler.config.num_train_timesteps).tolist()
         for number, (time, level) in enumerate(zip(times, levels, strict=True)):
