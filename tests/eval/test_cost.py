@@ -105,7 +105,7 @@ def test_a_samples_flops_count_steps_and_guidance():
     assert cost(sample_steps=50, guidance=5.0).sample_flops == pytest.approx(100 * once, rel=0.01)
     # Heun's method evaluates twice a step, once in the last.
     assert cost(objective="flow", sample_steps=25, guidance=1.0).sample_flops == 49 * once
-    assert cost(sample_steps=1).tokens == 2 * 9 + 4 * 6
+    assert cost(sample_steps=1).tokens == 1 * 2 * 2 + 2 * 3  # patches of two, the last ones filled up
 
 
 def test_the_script_writes_table_json_and_picture(tmp_path, capsys):
