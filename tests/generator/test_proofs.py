@@ -1,18 +1,15 @@
-"""What the diffusion process promises, against closed forms: every scheduler draws the distribution that the best model
-knows, joint and conditional; guidance is what its name says; losses leave out what they should.
-"""
+"""Every scheduler draws the distribution that the best model knows, joint and conditional; small models learn it."""
 
 import pytest
 import torch
 
 from data.latents import TwinLatents
 from generator.config import DiffusionConfig
-from generator.diffusion import Guidance, diffusion_loss, make_objective, make_scheduler, sample
-from generator.diffusion.loss import direction_error, draw_times
+from generator.diffusion import diffusion_loss, make_objective, make_scheduler, sample
 from generator.diffusion.schedulers import SCHEDULERS
 from generator.dit import DiT
 from runtime.random import generator
-from tests.mixtures import DYNAMICS, SHAPES, STRUCTURE, Mixture, MixtureOracle, flat, three_clouds, twins
+from tests.mixtures import DYNAMICS, STRUCTURE, Mixture, MixtureOracle, flat, three_clouds, twins
 from tests.small_pipeline import DIFFUSERS_ON_NUMPY_2
 
 pytestmark = pytest.mark.filterwarnings(DIFFUSERS_ON_NUMPY_2)
@@ -83,3 +80,66 @@ def test_as_many_steps_as_there_are_noise_levels_can_be_taken(name, shift):
         for steps in (200, 1000)
     )
     assert (many - few).square().mean().sqrt() < 0.03
+
+
+def trained(model: DiT, config: DiffusionConfig, batches, steps: int, rate: float) -> DiT:
+    """After so many steps on `batches(generator)`, latents and labels."""
+    process = make_objective(config)
+    optimizer = torch.optim.AdamW(model.parameters(), lr=rate, betas=(0.9, 0.99), weight_decay=0)
+    schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, rate, steps)
+    for step in range(steps):
+        numbers = generator("train", step)
+        loss, _ = diffusion_loss(model, process, *batches(numbers), model.null_label, numbers)
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+        schedule.step()
+    return model.eval()
+
+
+@pytest.mark.full
+@pytest.mark.parametrize("objective", SCHEDULERS)
+def test_a_small_dit_with_separate_times_learns_joint_and_conditional(objective):
+    """Two values of unit variance that are related by 0.9: each, given the other, is N(0.9·other, 0.19)."""
+    related = 0.9
+
+    def batches(numbers):
+        s, e = torch.randn(2, 256, 1, generator=numbers)
+        d = related * s + (1 - related**2) ** 0.5 * e
+        return TwinLatents(s[..., None, None, None], d[..., None, None]), torch.zeros(256, dtype=torch.long)
+
+    config = DiffusionConfig(objective, times="separate", class_dropout=0.0)
+    sizes = {"width": 32, "depth": 2, "num_heads": 2, "class_width": 8, "times": "separate", "conditioning": "adaln"}
+    model = trained(DiT((1, 1, 1, 1), (1, 1, 1), 1, (1, 1, 1), (1, 1), **sizes), config, batches, 800, 5e-3)
+    noise = TwinLatents(torch.randn(2048, 1, 1, 1, 1), torch.randn(2048, 1, 1, 1))
+    label, given = torch.zeros(2048, dtype=torch.long), torch.randn(2048)
+
+    def draw(**how):
+        return (x.flatten() for x in sample(model, make_scheduler(config), label, noise, 50, 1.0, **how))
+
+    for order in ("together", "structure_first", "dynamics_first"):
+        found = torch.stack(list(draw(order=order)))
+        assert found.corrcoef()[0, 1].item() == pytest.approx(related, abs=0.05)
+        assert found.var(dim=1).tolist() == pytest.approx([1, 1], abs=0.4)
+    _, d = draw(structure=given.view(-1, 1, 1, 1, 1))
+    s, _ = draw(dynamics=given.view(-1, 1, 1, 1))
+    for other in (s, d):
+        slope = (other * given).mean() / given.square().mean()
+        assert slope.item() == pytest.approx(related, abs=0.15)
+        assert (other - slope * given).var().item() == pytest.approx(1 - related**2, abs=0.08)
+
+
+@pytest.mark.parametrize(("objective", "steps"), [("x0", 200), ("flow", 700)])
+def test_eight_clips_are_learnt_by_heart(objective, steps):
+    """Samples of them are above 30 dB, of signal to error; measured: 40 for clean latents, 34 for velocities."""
+    shapes, label = ((2, 4, 3, 3), (2, 4, 6)), torch.arange(8)
+    clips = TwinLatents(*(torch.randn(8, *shape) for shape in shapes))
+    latents = TwinLatents(*(x.repeat(8, *[1] * (x.ndim - 1)) for x in clips))
+    # The last of the error is taken away at little noise, of which velocities are to see enough.
+    config = DiffusionConfig(objective, class_dropout=0.0, logit_mean=-1.0)
+    model = DiT(*shapes, 8, (4, 3, 3), (4, 6), width=256, depth=1, num_heads=4, class_width=64)
+    model = trained(model, config, lambda _: (latents, label.repeat(8)), steps, 2e-3)
+    noise = TwinLatents(*(torch.randn(8, *shape) for shape in shapes))
+    samples = sample(model, make_scheduler(config), label, noise, 50, 1.0)
+    for x, y in zip(samples, clips, strict=True):
+        assert 10 * (y.square().mean() / (x - y).square().mean()).log10() > 30
