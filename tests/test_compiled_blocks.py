@@ -37,13 +37,20 @@ def vidtwin(depth: int) -> tuple[nn.Module, tuple]:
     return VidTwin(**VIDTWIN, encoder_depth=depth, decoder_depth=depth, qformer_depth=depth), (video(),)
 
 
-def dit(depth: int) -> tuple[nn.Module, tuple]:
-    model = DiT(*SHAPES, 4, (4, 1, 1), (1, 6), width=16, depth=depth, num_heads=2, class_width=8)
+def dit(depth: int, **fields: str) -> tuple[nn.Module, tuple]:
+    model = DiT(*SHAPES, 4, (4, 1, 1), (1, 6), width=16, depth=depth, num_heads=2, class_width=8, **fields)
     for parameter in model.parameters():
         parameter.data += 0.1 * torch.randn_like(parameter)  # blocks begin as the identity
     numbers = torch.Generator().manual_seed(0)
     noisy = TwinLatents(*(torch.randn(3, *shape, generator=numbers) for shape in SHAPES))
     return model, (noisy, torch.tensor([10.0, 500.0, 990.0]), torch.arange(3))
+
+
+def modern_dit(depth: int) -> tuple[nn.Module, tuple]:
+    """Of the ingredients of configs/stage2/modern.yaml."""
+    fields = {"conditioning": "adaln", "modulation": "shared", "norm": "rms", "mlp": "swiglu", "positions": "rotary"}
+    model, (noisy, time, label) = dit(depth, **fields, times="separate")
+    return model, (noisy, torch.stack([time, time.flip(0)], dim=1), label)
 
 
 def discriminator(_: int) -> tuple[nn.Module, tuple]:
@@ -74,10 +81,14 @@ def assert_whole(counters: dict, kinds: int) -> None:
     assert counters["stats"]["unique_graphs"] == kinds
 
 
-@pytest.mark.parametrize(("make", "depth", "kinds"), [(vidtwin, 3, 5), (dit, 3, 1), (discriminator, 1, 1)])
-def test_blocks_are_one_graph_each(make, depth, kinds):
+@pytest.mark.parametrize(
+    ("make", "depth", "kinds", "apart"),
+    [(vidtwin, 3, 5, 0), (dit, 3, 1, 0), (modern_dit, 3, 1, 2**-5), (discriminator, 1, 1, 0)],
+)
+def test_blocks_are_one_graph_each(make, depth, kinds, apart):
     """VidTwin's kinds: blocks with and without positions in time; the Q-Former's first layer, whose queries are one for
-    all clips, and its others with and without a context."""
+    all clips, and its others with and without a context. Of a rotation, Dynamo rounds the products before their
+    difference is taken (bfloat16 has 2⁻⁸)."""
     torch.manual_seed(0)
     model, inputs = make(depth)
     cast_buffers(model, torch.bfloat16)
@@ -88,7 +99,7 @@ def test_blocks_are_one_graph_each(make, depth, kinds):
         found = step(model, inputs)
     assert_whole(counters, kinds)
     for one, other in zip(found, expected, strict=True):
-        torch.testing.assert_close(one, other, rtol=0, atol=0)
+        torch.testing.assert_close(one, other, rtol=0, atol=apart * other.abs().max().item())
 
 
 def gradient_norm(compile: str, stage: int, optimizer: str) -> float:
