@@ -97,6 +97,7 @@ RULES = (
     Elsewhere(r"generator\.export ", "generator/test_export.py::test_an_export_loads_and_samples_as_the_run_does"),
     Elsewhere(r"eval\.ablation ", "eval/test_ablation.py::test_stopped_in_the_middle_of_a_cell_it_goes_on"),
     Elsewhere(r"eval\.sweep ", "eval/test_sweep.py::test_a_sweep_measures_each_cell_once_and_as_by_hand"),
+    Elsewhere(r"generator\.bench ", "generator/test_bench.py::test_the_script_writes_rows_and_ratio"),
     Elsewhere(
         r"generator\.average ", "generator/test_average.py::test_a_width_made_of_snapshots_is_the_one_that_was_tracked"
     ),

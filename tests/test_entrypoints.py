@@ -21,6 +21,7 @@ SCRIPTS = (
     "generator/walk.py",
     "generator/export.py",
     "generator/average.py",
+    "generator/bench.py",
     "eval/ablation.py",
     "eval/fvd.py",
     "eval/reconstruction.py",
@@ -38,6 +39,7 @@ SCRIPTS = (
     "data/latents",
     "data/shards",
 )
+BENCHED = {"autoencoder/bench.py": "configs/stage1/demo.yaml", "generator/bench.py": "configs/stage2/demo.yaml"}
 OPTION = re.compile(r"--[a-z][a-z0-9_.]*[a-z0-9]")
 
 
@@ -87,7 +89,7 @@ def test_options_are_documented_with_underscores_and_taken_with_hyphens(script, 
 def test_a_wrong_option_is_answered_with_the_nearest_right_one(script, answer):
     options = OPTION.findall(answer(script, "--help")[1].out)
     option = next((name for name in options if name not in ("--help", "--config")), "--help")
-    first = [str(ROOT / "configs/stage1/demo.yaml")] if script == "autoencoder/bench.py" else []
+    first = [str(ROOT / BENCHED[script])] if script in BENCHED else []
     code, said = answer(script, *first, f"{option}s", "1")
     assert code == 2
     assert re.search(rf"; did you mean (.* or )?{option}\b.*\?$", said.err.strip()), said.err
