@@ -25,7 +25,7 @@ from eval.pictures import draw_continuation
 from generator.diffusion import initial_noise
 from generator.grid import film_strips, labelled_grid, to_bytes
 from generator.pipeline import VidTwinPipeline, load_pipeline
-from generator.sample import collect, part, parts_folder
+from generator.samples import collect, part, parts_folder
 from runtime import distributed
 from runtime.errors import UserError
 from runtime.files import write_json
@@ -132,7 +132,7 @@ def measure(
     real = real_videos(test, pipeline, sampling.windows)
 
     precision = precision_of_use("auto", device)
-    parts = parts_folder(out, weights_hash(pipeline.transformer), sampling, precision)
+    parts = parts_folder(out, (weights_hash(pipeline.transformer), sampling, precision))
     parts.mkdir(exist_ok=True)
     with computing_in(DTYPES[precision], device):
         samples, labels = draw(pipeline, sampling, parts)
