@@ -135,7 +135,7 @@ def on_latents(config: Stage2Config, encoder: Path | None, classes: int) -> tupl
         classes = len(cache.classes)
     else:
         raise UserError("a generator's cost depends on its latents: add --autoencoder configs/stage1/base.yaml")
-    return DiTConfig(**asdict(config.model), **shapes, num_classes=classes), model.video_shape
+    return DiTConfig.of(config.model, config.diffusion, **shapes, num_classes=classes), model.video_shape
 
 
 @script

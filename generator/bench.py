@@ -49,8 +49,7 @@ class Workload:
         loop = replace(config.loop, batch_size=batch, save_every=0)
         self.config = replace(config, loop=loop, engine=replace(config.engine, accumulation=1))
         self.batch, self.device, self.dtype = batch, distributed.device(), config.engine.dtype
-        dictated = {"times": config.diffusion.times, "context": config.diffusion.context > 0}
-        self.fields = DiTConfig(**asdict(config.model), **RELEASED, **dictated)
+        self.fields = DiTConfig.of(config.model, config.diffusion, **RELEASED)
         self.label = torch.arange(batch, device=self.device) % self.fields.num_classes
 
     def latents(self) -> TwinLatents:

@@ -42,14 +42,6 @@ def check_call(
         raise UserError("a latent that is given is of one window: draw one window for it")
 
 
-def check_interval(interval: Sequence[float]) -> tuple[float, float]:
-    """The two noise levels between which samples are guided."""
-    low, high = interval
-    if not 0 <= low < high <= 1:
-        raise UserError(f"guidance between the noise levels {low} and {high}: two between 0 and 1 are needed")
-    return low, high
-
-
 def check_noise(noises: Sequence[TwinLatents], windows: int, count: int, layout: TokenLayout) -> None:
     """One for each window, of the model's geometry."""
     expected = [(count, *shape) for shape in (layout.structure_shape, layout.dynamics_shape)]

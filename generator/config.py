@@ -1,6 +1,7 @@
 """What a generator is made of and how it is trained and sampled: plain values, as a YAML file holds them."""
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
 from typing import Literal
 
 from runtime.errors import UserError
@@ -63,6 +64,19 @@ class DiTConfig(ModelConfig):
     times: Times = "shared"
     context: bool = False
 
+    @classmethod
+    def of(cls, model: ModelConfig, diffusion: "DiffusionConfig", **latents: object) -> "DiTConfig":
+        """What a person chose, with what the diffusion process dictates and what the `latents` do: the other fields."""
+        return cls(**asdict(model), times=diffusion.times, context=diffusion.context > 0, **latents)
+
+
+def check_interval(interval: Sequence[float]) -> tuple[float, float]:
+    """The two noise levels between which samples are guided. Raises `UserError` where they are none."""
+    low, high = interval
+    if not 0 <= low < high <= 1:
+        raise UserError(f"guidance between the noise levels {low} and {high}: two between 0 and 1 are needed")
+    return low, high
+
 
 @dataclass(frozen=True)
 class DiffusionConfig:
@@ -104,8 +118,6 @@ class DiffusionConfig:
     guidance_interval: tuple[float, float] = (0.0, 1.0)
 
     def __post_init__(self) -> None:
-        low, high = self.guidance_interval
-        if not 0 <= low < high <= 1:
-            raise UserError(f"--diffusion.guidance_interval {low} {high}: two noise levels between 0 and 1 are needed")
+        check_interval(self.guidance_interval)
         if not 0 <= self.context <= 1:
             raise UserError(f"--diffusion.context {self.context} is no share between 0 and 1")

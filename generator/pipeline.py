@@ -18,7 +18,8 @@ from tqdm import tqdm
 
 from autoencoder.model import VidTwin
 from data.latents import TwinLatents
-from generator.calls import OutputType, check_call, check_given, check_interval, check_noise
+from generator.calls import OutputType, check_call, check_given, check_noise
+from generator.config import check_interval
 from generator.diffusion import Guidance, sample
 from generator.diffusion.schedulers import check_steps
 from generator.diffusion.solver import Order

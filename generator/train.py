@@ -54,14 +54,13 @@ def open_cache(config: Stage2Config) -> tuple[LatentCache, VidTwin]:
 
 
 def model_config(config: Stage2Config, cache: LatentCache) -> DiTConfig:
-    return DiTConfig(
-        **asdict(config.model),
+    return DiTConfig.of(
+        config.model,
+        config.diffusion,
         structure_shape=cache.structure_shape,
         dynamics_shape=cache.dynamics_shape,
         num_classes=len(cache.classes),
         std_of="sample" if config.sample_posterior else "mean",
-        times=config.diffusion.times,
-        context=config.diffusion.context > 0,
     )
 
 

@@ -11,10 +11,12 @@ from torch.distributed._tools.mem_tracker import MemTracker
 
 from autoencoder.config import VidTwinConfig
 from autoencoder.network.transformer import Transformer
-from eval.cost import main, scaled
+from eval.cost import main, on_latents, scaled
 from eval.measures.counting import traced_memory
 from eval.measures.model_cost import LatentGeometry, generator_cost
 from generator.config import DiffusionConfig, DiTConfig
+from generator.stage2 import Stage2Config
+from runtime.config import load
 from runtime.flops import count_flops
 
 CONFIGS = Path(__file__).parents[2] / "configs"
@@ -106,6 +108,17 @@ def test_a_samples_flops_count_steps_and_guidance():
     # Heun's method evaluates twice a step, once in the last.
     assert cost(objective="flow", sample_steps=25, guidance=1.0).sample_flops == 49 * once
     assert cost(sample_steps=1).tokens == 1 * 2 * 2 + 2 * 3  # patches of two, the last ones filled up
+
+
+@pytest.mark.parametrize("name", ["paper", "modern", "long"])
+def test_every_recipe_has_a_cost(name):
+    """With a time for each latent, too, and the window before."""
+    config = load(
+        Stage2Config, CONFIGS / f"stage2/{name}.yaml", ["--model.width=64", "--model.depth=1", "--model.num_heads=2"]
+    )
+    fields, video = on_latents(config, CONFIGS / "stage1/base.yaml", 3)
+    assert (fields.times, fields.context) == (config.diffusion.times, config.diffusion.context > 0)
+    assert generator_cost(fields, video, config.diffusion).training_flops > 0
 
 
 def test_the_script_writes_table_json_and_picture(tmp_path, capsys):
