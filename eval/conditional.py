@@ -15,11 +15,12 @@ import torch
 from einops import rearrange
 from torch import Tensor
 
+from data.clips import ClipDataset
 from data.latents import TwinLatents
 from data.pixels import psnr
 from data.video.frames import to_float, to_uint8, write_video
 from eval.classifier import TrainingConfig, accuracy
-from eval.report import all_videos, open_autoencoder, open_clips
+from eval.report import all_videos
 from eval.sweep import Judge
 from generator.diffusion.schedulers import name_of
 from generator.draw import Sampling, draw, open_pipeline
@@ -46,13 +47,12 @@ class Donors:
 
     @classmethod
     @torch.inference_mode()
-    def of(cls, args: Namespace, pipeline: VidTwinPipeline) -> "Donors":
-        """The first `args.num` in an order that goes through the classes."""
-        clips = open_clips(open_autoencoder(args.run), args.data, "test", args.run)
+    def of(cls, clips: ClipDataset, num: int, pipeline: VidTwinPipeline) -> "Donors":
+        """The first `num` in an order that goes through the classes."""
         labels = torch.tensor(clips.index.labels)
         by_class = [torch.nonzero(labels == k).flatten().tolist() for k in range(len(clips.index.classes))]
         turns = [places[i] for i in range(max(map(len, by_class))) for places in by_class if i < len(places)]
-        chosen = turns[: args.num]
+        chosen = turns[:num]
         videos = all_videos(clips)[chosen]
         parts = [pipeline.autoencoder.encode(to_float(part)).mode() for part in videos.split(BATCH)]
         return cls(videos, labels[chosen], TwinLatents(*(torch.cat(each) for each in zip(*parts, strict=True))))
@@ -81,7 +81,8 @@ def measure(
     args: Namespace, pipeline: VidTwinPipeline
 ) -> tuple[dict[str, dict[str, float]], dict[str, Tensor], Donors]:
     """Figures of each way of drawing, its videos, and the donors."""
-    donors, judge = Donors.of(args, pipeline), Judge(args.run, args.data, args.classifier_steps)
+    judge = Judge(args.run, args.data, args.classifier_steps)
+    donors = Donors.of(judge.test, args.num, pipeline)
     classes, config = len(pipeline.config.classes), pipeline.config
     # Another class than the donor's: motion that leaks from structure would count as wrong.
     others = (donors.labels + 1 + torch.arange(len(donors.labels)) % (classes - 1)) % classes

@@ -7,12 +7,11 @@ what a joint costs that no generator has made. Stopped at any time, the same com
 """
 
 import sys
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from pathlib import Path
 
 import torch
 from einops import rearrange
-from safetensors.torch import load_file
 from torch import Tensor
 
 from autoencoder.model import VidTwin
@@ -22,54 +21,22 @@ from data.video.frames import VideoInfo, read_frames, to_float, to_uint8, write_
 from eval.classifier import BATCH, MotionClassifier, TrainingConfig, accuracy, load_or_train
 from eval.measures.joints import continuation_figures
 from eval.pictures import draw_continuation
-from generator.diffusion import initial_noise
-from generator.grid import film_strips, labelled_grid, to_bytes
-from generator.pipeline import VidTwinPipeline, load_pipeline
-from generator.samples import collect, part, parts_folder
+from generator.diffusion.schedulers import name_of
+from generator.draw import Sampling, open_pipeline
+from generator.grid import film_strips, labelled_grid
+from generator.pipeline import VidTwinPipeline
+from generator.sample import generate
+from generator.samples import collect, joined, parts_folder
 from runtime import distributed
 from runtime.errors import UserError
 from runtime.files import write_json
 from runtime.options import OptionParser
 from runtime.precision import DTYPES, computing_in, full_precision, precision_of_use
-from runtime.progress import Progress, track
+from runtime.progress import track
 from runtime.script import script
-from runtime.tensors import save_tensors
 from runtime.weights import weights_hash
 
 SHOWN, MOMENTS = 10, 8
-
-
-@dataclass(frozen=True)
-class Sampling:
-    """What is drawn: see the script's options."""
-
-    num: int
-    windows: int
-    guidance: float
-    seed: int
-    batch_size: int
-
-    @property
-    def starts(self) -> range:
-        """The first sample of each batch."""
-        return range(0, self.num, self.batch_size)
-
-
-def draw(pipeline: VidTwinPipeline, sampling: Sampling, parts: Path) -> tuple[Tensor, Tensor]:
-    """Videos, uint8 `n t h w c`, and labels, by batches that are files in `parts`; those that are there are kept."""
-    layout, progress = pipeline.transformer.layout, Progress("sampling", sampling.num, "videos")
-    shapes, count = (layout.structure_shape, layout.dynamics_shape), len(pipeline.config.classes)
-    for start in sampling.starts:
-        indices = range(start, min(start + sampling.batch_size, sampling.num))
-        if not part(parts, start).exists():
-            labels = [i % count for i in indices]
-            noise = [initial_noise(sampling.seed, indices, *shapes, window=k) for k in range(sampling.windows)]
-            given = {"guidance_scale": sampling.guidance, "num_windows": sampling.windows, "latents": noise}
-            videos = to_bytes(pipeline(labels, **given, output_type="pt").frames)
-            save_tensors(part(parts, start), {"videos": videos, "labels": torch.tensor(labels)})
-        progress.advance(len(indices))
-    drawn = [load_file(part(parts, start)) for start in sampling.starts]
-    return tuple(torch.cat([each[name] for each in drawn]) for name in ("videos", "labels"))
 
 
 def real_videos(index: VideoIndex, pipeline: VidTwinPipeline, most: int) -> Tensor:
@@ -119,23 +86,26 @@ def open_classifier(data: Path, test: VideoIndex, pipeline: VidTwinPipeline, out
 
 
 def measure(
-    weights: str, data: Path, out: Path, classifier_steps: int, guidance: float | None, **settings: int
+    weights: str, data: Path, out: Path, classifier_steps: int, num: int, guidance: float | None, **settings: int
 ) -> dict[str, dict]:
     """The whole of what the script does; see its options for the meaning of the arguments."""
     out.mkdir(parents=True, exist_ok=True)
     device = distributed.device()
-    pipeline, test = load_pipeline(weights).to(device), open_index(data, "test", cache=out)
-    pipeline.set_progress_bar_config(disable=True)
+    pipeline, test = open_pipeline(weights, scheduler=None, weak=None).to(device), open_index(data, "test", cache=out)
     if tuple(pipeline.config.classes) != test.classes:
         raise UserError(f"{data} has other classes than the generator in {weights}")
-    sampling = Sampling(guidance=pipeline.config.guidance_scale if guidance is None else guidance, **settings)
+    saved = pipeline.config
+    scale, interval = saved.guidance_scale if guidance is None else guidance, tuple(saved.guidance_interval)
+    sampling = Sampling(saved.num_inference_steps, scale, interval, name_of(pipeline.scheduler), **settings)
     real = real_videos(test, pipeline, sampling.windows)
 
     precision = precision_of_use("auto", device)
-    parts = parts_folder(out, (weights_hash(pipeline.transformer), sampling, precision))
+    parts = parts_folder(out, (weights_hash(pipeline.transformer), num, sampling, precision))
     parts.mkdir(exist_ok=True)
     with computing_in(DTYPES[precision], device):
-        samples, labels = draw(pipeline, sampling, parts)
+        generate(pipeline, torch.arange(num) % len(test.classes), parts, sampling, given={})
+    drawn = joined(parts, num, sampling.batch_size)
+    samples, labels = drawn["videos"], drawn["labels"]
 
     classifier = open_classifier(data, test, pipeline, out, classifier_steps)
     frames, of_videos = pipeline.autoencoder.typed_config.frames, torch.tensor(test.labels)
@@ -147,9 +117,9 @@ def measure(
     }
     show(out, samples, labels, pipeline)
     draw_continuation(figures, out / "continuation.png")
-    described = {"weights": str(weights), **asdict(sampling), "precision": precision, "frames": frames}
+    described = {"weights": str(weights), "num": num, **asdict(sampling), "precision": precision, "frames": frames}
     write_json(out / "continuation.json", {**described, "chance": 1 / len(test.classes), **figures})
-    collect(out, parts, sampling.num, sampling.batch_size)
+    collect(out, parts, num, sampling.batch_size)
     return figures
 
 

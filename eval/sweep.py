@@ -41,11 +41,11 @@ class Judge:
 
     def __init__(self, run: Path, data: Path, classifier_steps: int) -> None:
         autoencoder = open_autoencoder(run)
-        train, test = (open_clips(autoencoder, data, split, run) for split in ("train", "test"))
+        train, self.test = (open_clips(autoencoder, data, split, run) for split in ("train", "test"))
         self.classifier: MotionClassifier = load_or_train(
-            train, test, run / "evaluation/classifier", TrainingConfig(steps=classifier_steps)
+            train, self.test, run / "evaluation/classifier", TrainingConfig(steps=classifier_steps)
         )
-        self.real: FeatureStatistics = feature_statistics(self.classifier, all_videos(test))
+        self.real: FeatureStatistics = feature_statistics(self.classifier, all_videos(self.test))
 
     def __call__(self, videos: Tensor, labels: Tensor) -> dict[str, float]:
         """Of uint8 videos `n t h w c` of the classes `labels: n`."""

@@ -32,10 +32,15 @@ def part(parts: Path, start: int) -> Path:
     return parts / f"{start:08}.safetensors"
 
 
+def joined(parts: Path, total: int, batch_size: int) -> dict[str, Tensor]:
+    """What all parts hold, one after the other."""
+    rows = [load_file(part(parts, start)) for start in range(0, total, batch_size)]
+    return {name: torch.cat([row[name] for row in rows]) for name in rows[0]}
+
+
 def collect(out: Path, parts: Path, total: int, batch_size: int) -> dict[str, Tensor]:
     """Join the parts into `samples.safetensors` and remove them."""
-    rows = [load_file(part(parts, start)) for start in range(0, total, batch_size)]
-    tensors = {name: torch.cat([row[name] for row in rows]) for name in rows[0]}
+    tensors = joined(parts, total, batch_size)
     save_tensors(out / SAMPLES, tensors)
     shutil.rmtree(parts)
     return tensors

@@ -42,19 +42,20 @@ class Solver:
 
     def structure(self, noise: Tensor, dynamics: Tensor, dynamics_time: float) -> Tensor:
         """Structure, beside dynamics that stay at their noise level."""
-
-        def predict(x: Tensor, time: Tensor, guidance: Guidance) -> Tensor:
-            times = torch.stack([time.float(), torch.full_like(time, dynamics_time, dtype=torch.float32)])
-            return self.guided(TwinLatents(x, dynamics), times.expand(len(x), 2), guidance).structure
-
-        return self.walk(noise, predict)
+        return self.alone("structure", noise, TwinLatents(noise, dynamics), dynamics_time)
 
     def dynamics(self, noise: Tensor, structure: Tensor, structure_time: float) -> Tensor:
         """Dynamics, beside structure that stays at its noise level."""
+        return self.alone("dynamics", noise, TwinLatents(structure, noise), structure_time)
+
+    def alone(self, name: str, noise: Tensor, twins: TwinLatents, other_time: float) -> Tensor:
+        """The latent of that name; the other of the `twins` stays as it is."""
 
         def predict(x: Tensor, time: Tensor, guidance: Guidance) -> Tensor:
-            times = torch.stack([torch.full_like(time, structure_time, dtype=torch.float32), time.float()])
-            return self.guided(TwinLatents(structure, x), times.expand(len(x), 2), guidance).dynamics
+            time, still = time.float(), torch.full_like(time, other_time, dtype=torch.float32)
+            times = TwinLatents(still, still)._replace(**{name: time})
+            noisy = twins._replace(**{name: x})
+            return getattr(self.guided(noisy, torch.stack(list(times)).expand(len(x), 2), guidance), name)
 
         return self.walk(noise, predict)
 

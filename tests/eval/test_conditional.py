@@ -11,6 +11,7 @@ from autoencoder.model import VidTwin
 from data.video.frames import to_float
 from eval import conditional
 from eval.classifier import accuracy, load_classifier
+from eval.report import open_clips
 from generator.config import DiffusionConfig
 from generator.diffusion import initial_noise, make_scheduler
 from generator.dit import DiT
@@ -48,11 +49,8 @@ def test_figures_are_those_of_what_is_drawn_for_the_donors(run, builtin_set, cap
     with Image.open(run / "evaluation/conditional.png") as picture:
         assert min(picture.size) > 100
 
-    pipeline, args = (
-        load_pipeline(run / "generator/weights/ema"),
-        conditional.Namespace(run=run, data=builtin_set, num=10),
-    )
-    donors = conditional.Donors.of(args, pipeline)
+    pipeline = load_pipeline(run / "generator/weights/ema")
+    donors = conditional.Donors.of(open_clips(pipeline.autoencoder, builtin_set, "test", run), 10, pipeline)
     assert donors.labels.tolist() == list(range(10))
     layout = pipeline.transformer.layout
     noise = initial_noise(0, range(10), layout.structure_shape, layout.dynamics_shape)

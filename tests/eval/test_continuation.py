@@ -11,9 +11,9 @@ from safetensors.torch import load_file
 from autoencoder.cache import CacheConfig, cache_split
 from autoencoder.model import VidTwin
 from autoencoder.stage1.config import Stage1Config
-from eval import continuation
 from eval.continuation import main
 from eval.measures.joints import ALIKE, continuation_figures
+from generator import draw
 from generator.stage2 import Stage2Config
 from generator.train import train
 from runtime.config import load
@@ -79,7 +79,7 @@ def test_the_script_measures_stopped_and_continued(generator, builtin_set, tmp_p
     assert samples["videos"].shape == (5, 12, 16, 16, 3)
     assert samples["labels"].tolist() == [0, 1, 2, 3, 4]
 
-    drawn, noise = [], continuation.initial_noise
+    drawn, noise = [], draw.initial_noise
 
     def counted(seed, indices, *shapes, window):
         drawn.append((indices[0], window))
@@ -87,7 +87,7 @@ def test_the_script_measures_stopped_and_continued(generator, builtin_set, tmp_p
             raise KeyboardInterrupt
         return noise(seed, indices, *shapes, window=window)
 
-    monkeypatch.setattr(continuation, "initial_noise", counted)
+    monkeypatch.setattr(draw, "initial_noise", counted)
     assert main(arguments("again")) == 130
     assert main(arguments("again")) == 0
     assert drawn == [*((start, k) for start in (0, 2) for k in range(3)), (4, 0), *((4, k) for k in range(3))]
