@@ -180,7 +180,7 @@ def training_step(
 
 def preview(config: Stage2Config, session: Session, pipeline: VidTwinPipeline, cache: LatentCache) -> None:
     """A labelled grid of samples of the averaged weights, the same noise every time; the main process's work."""
-    if not distributed.is_main():
+    if not config.preview or not distributed.is_main():
         return
     labels = [i % len(cache.classes) for i in range(config.preview)]
     layout = pipeline.transformer.layout
