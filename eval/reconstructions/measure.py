@@ -88,11 +88,14 @@ def as_column(given: Tensor | int | None, count: int) -> Tensor:
 
 
 def in_order(collection: "MetricCollection") -> Scores:
-    """Processes take turns at the clips; here these stand in their own order again."""
+    """Processes take turns at the clips; here these stand in their own order again.
+
+    What is one number in all has lost its axes in torchmetrics.
+    """
     found = {name: values.cpu() for name, values in collection.compute().items()}
     record = found.pop(RECORD)
     order = record[:, 0].argsort(stable=True)
-    return Scores({name: values[order] for name, values in found.items()}, record[order])
+    return Scores({name: values.reshape(len(record), -1)[order] for name, values in found.items()}, record[order])
 
 
 def as_tensors(scores: dict[str, Scores]) -> dict[str, Tensor]:
@@ -101,15 +104,10 @@ def as_tensors(scores: dict[str, Scores]) -> dict[str, Tensor]:
     return {f"{name}/{metric}": values.contiguous() for name, of in named.items() for metric, values in of.items()}
 
 
-def from_tensors(tensors: dict[str, Tensor]) -> dict[str, Scores]:
-    """What `as_tensors` was given."""
-    return {name: _one(tensors, name) for name in unique(key.split("/")[0] for key in tensors)}
-
-
-def _one(tensors: dict[str, Tensor], name: str) -> Scores:
-    of = {key.split("/")[1]: values for key, values in tensors.items() if key.split("/")[0] == name}
-    return Scores({key: values for key, values in of.items() if key != RECORD}, of[RECORD])
-
-
-def unique(names: Iterable[str]) -> list[str]:
-    return list(dict.fromkeys(names))
+def from_tensors(tensors: dict[str, Tensor], outputs: Iterable[str]) -> dict[str, Scores]:
+    """What `as_tensors` was given, the `outputs` in this order."""
+    found: dict[str, dict[str, Tensor]] = {name: {} for name in outputs}
+    for key, values in tensors.items():
+        name, _, metric = key.partition("/")
+        found[name][metric] = values
+    return {name: Scores(record=of.pop(RECORD), metrics=of) for name, of in found.items()}

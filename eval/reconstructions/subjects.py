@@ -95,9 +95,10 @@ def measured_once(
 ) -> dict[str, Scores]:
     """Its scores: those that an interrupted run has left beside `out`, or new ones, left there in turn."""
     part = out and parts_folder(out) / f"{identity_of(subject, clips, networks)}.safetensors"
+    metrics = subject.metrics(*networks)
     if part and distributed.on_main(part.is_file):
-        return from_tensors(load_file(part))
-    scores, _ = measure(subject.outputs_of, loader, subject.metrics(*networks), device, subject.name)
+        return from_tensors(load_file(part), metrics)
+    scores, _ = measure(subject.outputs_of, loader, metrics, device, subject.name)
     if part and distributed.is_main():
         part.parent.mkdir(exist_ok=True)
         save_tensors(part, as_tensors(scores))
