@@ -88,7 +88,7 @@ sample: $(SETUP) ## generate videos with a run's generator
 	@$(LAUNCH) generator.sample --weights runs/$(RUN)/generator/weights/ema --out runs/$(RUN)/samples $(ARGS)
 
 eval: $(SETUP) ## PSNR, SSIM and LPIPS of a run's reconstructions
-	@$(VENV)/python -m eval.reconstruction --weights runs/$(RUN)/weights/ema $(ROOT) \
+	@$(LAUNCH) eval.reconstruction $(ROOT) --weights $(RUN)=runs/$(RUN)/weights/ema \
 	  --output runs/$(RUN)/reconstruction.json $(ARGS)
 
 bench: $(SETUP) ## clips/s, FLOP/s and memory of encoding, decoding and training (default: base)
