@@ -78,14 +78,21 @@ class LTX(Causal):
             return self.model.decode(latent, time)[0]
 
 
-class Allegro(Causal):
-    """Allegro, which diffusers runs in tiles of fixed size and leaves zeros where none fits: here in one tile."""
+class ClipByClip(Causal):
+    """Code that fails on two clips at once, such as HunyuanVideo 1.5's, whose attention mask fits a batch of one."""
+
+    def __init__(self, model: nn.Module, strides: tuple[int, int]) -> None:
+        super().__init__(model, strides)
+        model.enable_slicing()
+
+
+class Allegro(ClipByClip):
+    """Allegro, which diffusers runs in tiles of fixed size, with zeros where no tile fits: here in one tile."""
 
     first = 0
 
     def encode(self, video: Tensor) -> Tensor:
         self.model.enable_tiling()
-        self.model.enable_slicing()  # its tiles hold one clip
         self.model.kernel = self.model.stride = tuple(video.shape[2:])
         return super().encode(video)
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from eval.coders.adapters import Allegro, ByFrame, Causal, LTX, Strides, TemporalDecoder, VidTok
+from eval.coders.adapters import LTX, Allegro, ByFrame, Causal, ClipByClip, Strides, TemporalDecoder, VidTok
 from eval.coders.coder import Coded
 from eval.coders.lattice import cut_back, extended, least_length
 from runtime.errors import UserError
@@ -60,7 +60,7 @@ FAMILIES = {
         "AutoencoderKLWan", Causal, lambda model: (model.config.scale_factor_temporal, model.config.scale_factor_spatial)
     ),
     "hunyuan": Family("AutoencoderKLHunyuanVideo", Causal, configured_ratios),
-    "hunyuan1.5": Family("AutoencoderKLHunyuanVideo15", Causal, configured_ratios),
+    "hunyuan1.5": Family("AutoencoderKLHunyuanVideo15", ClipByClip, configured_ratios),
     "cosmos": Family("AutoencoderKLCosmos", Causal, configured_ratios),
     "allegro": Family(
         "AutoencoderKLAllegro",
@@ -108,8 +108,8 @@ class PeerCoder:
         return extended(video, least_length(video.shape[2], adapter.step, adapter.first), adapter.space)
 
 
-def load_peer(name: str, folder: Path) -> PeerCoder:
-    """The autoencoder of the family `name` whose diffusers weights are in `folder`, on the CPU; nothing is fetched.
+def load_peer(name: str, folder: Path, device: torch.device) -> PeerCoder:
+    """The autoencoder of the family `name` whose diffusers weights are in `folder`; nothing is fetched.
 
     Raises `UserError` where there are none, or those of another class.
     """
@@ -125,4 +125,5 @@ def load_peer(name: str, folder: Path) -> PeerCoder:
             f"{folder} holds {found}, not the {family.class_name} of {name}: "
             + (f"write {right}:{folder}" if right else f"known are {', '.join(FAMILIES)}")
         )
-    return PeerCoder(name, load_model(getattr(diffusers, family.class_name), folder), family)
+    model = load_model(getattr(diffusers, family.class_name), folder)
+    return PeerCoder(name, model.to(device), family)
