@@ -118,7 +118,10 @@ def load_peer(name: str, folder: Path, device: torch.device) -> PeerCoder:
     family, config = FAMILIES[name], folder / "config.json"
     if not config.is_file():
         raise UserError(f"{folder} holds no config.json: give a folder of diffusers weights, of a pipeline its vae/")
-    found = json.loads(config.read_text()).get("_class_name")
+    try:
+        found = json.loads(config.read_text()).get("_class_name")
+    except ValueError as error:
+        raise UserError(f"{config} is not JSON: {error}") from error
     if found != family.class_name:
         right = next((other for other, each in FAMILIES.items() if each.class_name == found), None)
         raise UserError(
