@@ -29,7 +29,7 @@ class Geometry:
     source: str
 
     def latent(self, frames: int, height: int, width: int) -> tuple[int, int, int, int]:
-        """`c t h w` of the latent of a clip; a clip that does not fit is filled up, so what is begun counts as whole."""
+        """`c t h w` of the latent of a clip; one that does not fit is filled up, so a part counts as a whole."""
         first = 1 if self.causal else 0
         rows, columns = (-(-side // self.space) for side in (height, width))
         return self.channels, first + -(-(frames - first) // self.time), rows, columns

@@ -1,6 +1,7 @@
 """Others' autoencoders from local weights, by the name of their family: one adapter over what diffusers has."""
 
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -9,7 +10,7 @@ from torch import Tensor, nn
 
 from eval.coders.adapters import LTX, Allegro, ByFrame, Causal, ClipByClip, Strides, TemporalDecoder, VidTok
 from eval.coders.coder import Coded
-from eval.coders.lattice import cut_back, extended, least_length
+from eval.coders.lattice import cut_back, extended, least_multiple
 from runtime.errors import UserError
 from runtime.precision import full_precision
 from runtime.weights import load_model
@@ -34,10 +35,6 @@ def ratios(model: nn.Module) -> tuple[int, int]:
     return model.temporal_compression_ratio, model.spatial_compression_ratio
 
 
-def configured_ratios(model: nn.Module) -> tuple[int, int]:
-    return model.config.temporal_compression_ratio, model.config.spatial_compression_ratio
-
-
 def halvings(levels: list[int]) -> int:
     """The stride of a network that halves between its levels."""
     return 2 ** (len(levels) - 1)
@@ -48,7 +45,9 @@ FAMILIES = {
     "tiny": Family("AutoencoderTiny", ByFrame, lambda model: (1, halvings(model.config.encoder_block_out_channels))),
     "dc": Family("AutoencoderDC", ByFrame, ratios),
     "svd": Family(
-        "AutoencoderKLTemporalDecoder", TemporalDecoder, lambda model: (1, halvings(model.config.block_out_channels))
+        "AutoencoderKLTemporalDecoder",
+        TemporalDecoder,
+        lambda model: (1, halvings(model.config.block_out_channels)),
     ),
     "cogvideox": Family(
         "AutoencoderKLCogVideoX",
@@ -57,11 +56,17 @@ FAMILIES = {
     ),
     "ltx": Family("AutoencoderKLLTXVideo", LTX, ratios),
     "wan": Family(
-        "AutoencoderKLWan", Causal, lambda model: (model.config.scale_factor_temporal, model.config.scale_factor_spatial)
+        "AutoencoderKLWan",
+        Causal,
+        lambda model: (model.config.scale_factor_temporal, model.config.scale_factor_spatial),
     ),
-    "hunyuan": Family("AutoencoderKLHunyuanVideo", Causal, configured_ratios),
-    "hunyuan1.5": Family("AutoencoderKLHunyuanVideo15", ClipByClip, configured_ratios),
-    "cosmos": Family("AutoencoderKLCosmos", Causal, configured_ratios),
+    "hunyuan": Family("AutoencoderKLHunyuanVideo", Causal, ratios),
+    "hunyuan1.5": Family("AutoencoderKLHunyuanVideo15", ClipByClip, ratios),
+    "cosmos": Family(
+        "AutoencoderKLCosmos",
+        Causal,
+        lambda model: (model.config.temporal_compression_ratio, model.config.spatial_compression_ratio),
+    ),
     "allegro": Family(
         "AutoencoderKLAllegro",
         Allegro,
@@ -92,20 +97,32 @@ class PeerCoder:
     @full_precision()
     @torch.inference_mode()
     def __call__(self, video: Tensor) -> Coded:
-        whole = self.extended(video)
-        latent = self.adapter.encode(whole)
-        back = self.adapter.decode(latent)
-        if back.shape != whole.shape:
-            raise UserError(
-                f"{self.name} gives {tuple(back.shape)} back for {tuple(whole.shape)}: its config.json names other "
-                "compression ratios than its network has"
-            )
-        return Coded(cut_back(back, video).clamp(-1, 1), latent[0].numel())
+        latent = self.encode(video)
+        return Coded(self.decode(latent, video), latent[0].numel())
 
-    def extended(self, video: Tensor) -> Tensor:
-        """The clip as the model takes it whole."""
-        adapter = self.adapter
-        return extended(video, least_length(video.shape[2], adapter.step, adapter.first), adapter.space)
+    def encode(self, video: Tensor) -> Tensor:
+        """`b c t h w` to the latent of the extended clip, `b c t h w`."""
+        return self.adapter.encode(extended(video, self.size(video)))
+
+    def decode(self, latent: Tensor, like: Tensor) -> Tensor:
+        """What a latent shows, in the size of the clip `like` that it was made of."""
+        back, size = self.adapter.decode(latent), self.size(like)
+        if tuple(back.shape[2:]) != size:
+            raise UserError(
+                f"{self.name} gives {dimensions(back.shape[2:])} back for {dimensions(size)}: its config.json names "
+                "other compression ratios than its network has"
+            )
+        return cut_back(back, like).clamp(-1, 1)
+
+    def size(self, video: Tensor) -> tuple[int, int, int]:
+        """Frames, rows and columns of a clip that the model takes whole."""
+        (t, h, w), adapter = video.shape[2:], self.adapter
+        rows, columns = (least_multiple(side, adapter.space) for side in (h, w))
+        return adapter.first + least_multiple(max(t - adapter.first, 0), adapter.step), rows, columns
+
+
+def dimensions(size: Sequence[int]) -> str:
+    return "x".join(map(str, size))
 
 
 def load_peer(name: str, folder: Path, device: torch.device) -> PeerCoder:

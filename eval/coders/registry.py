@@ -1,10 +1,10 @@
 """Coders by a short text, as commands take them.
 
-    vidtwin:FOLDER               ours, its latents as they are: float32
-    fp16:FOLDER  int8:FOLDER     ours, its latents rounded to 16 or 8 bits a number
-    wan:FOLDER  ltx:FOLDER ...   another's diffusers weights, by the family of `eval.coders.peers.FAMILIES`
-    h264:crf=23                  a codec at one setting; `h264:bits=40000`: at the best that fits in so many for a clip
-    jpeg:quality=50              likewise; both take `,chroma=444` for colours at full size
+vidtwin:FOLDER               ours, its latents as they are: float32
+fp16:FOLDER  int8:FOLDER     ours, its latents rounded to 16 or 8 bits a number
+wan:FOLDER  ltx:FOLDER ...   another's diffusers weights, by the family of `eval.coders.peers.FAMILIES`
+h264:crf=23                  a codec at one setting; `h264:bits=40000`: at the best that fits in so many for a clip
+jpeg:quality=50              likewise; both take `,chroma=444` for colours at full size
 """
 
 from collections.abc import Mapping
