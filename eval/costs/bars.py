@@ -50,12 +50,15 @@ def draw_panel(axis, rows: Sequence[Row], tokenizers: Sequence[Tokenizer], patch
     names, fused = [each.name for each in tokenizers], values(BAR.attention)
     low, high = (times * fused[0] for times in CLAIMED[quantity])
     axis.axvspan(low, high, color="#f2d16b", alpha=0.5, linewidth=0, zorder=0)
-    bars = axis.barh(names, fused, color=[COLOURS[each.kind] for each in tokenizers], zorder=2)
-    axis.bar_label(bars, [f"{value / fused[0]:.3g}×" for value in fused], padding=9, fontsize=8)
+    axis.barh(names, fused, color=[COLOURS[each.kind] for each in tokenizers], zorder=2)
+    for name, value in zip(names, fused, strict=True):
+        place = {"transform": axis.get_yaxis_transform(), "va": "center", "ha": "right"}
+        axis.text(1.1, name, f"{value / fused[0]:.3g}×", fontsize=9, **place)
     if quantity == "memory":
         axis.plot(values("plain"), names, "o", color="#444444", fillstyle="none", zorder=3)
     axis.set_xscale("log")
-    axis.margins(x=0.12, y=0.01)
+    axis.set_xlim(left=min(fused) / 3)
+    axis.margins(y=0.01)
     how = "patches of 2" if patch == 2 else "every position a token"
     axis.set_title(f"{heading}: {how}", fontsize=11)
     axis.spines[["top", "right"]].set_visible(False)

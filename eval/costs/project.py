@@ -27,6 +27,7 @@ from generator.flops import training_flops as generator_flops
 from generator.memory import memory_plan as stage2_memory
 from generator.stage2 import Stage2Config
 from runtime import distributed
+from runtime.progress import Progress
 from runtime.training.loop import LoopConfig
 from runtime.training.memory_plan import MemoryPlan
 
@@ -70,24 +71,27 @@ def plan_project(
     videos = Source(data.video_bytes, decode_rate * MOST_WORKERS * cluster.gpus)
     cached = cache_bytes(stage1.model, cache, data.clips)
     latents = Source(cached / data.clips, None)
+    progress = Progress("counting", 4, "parts")
     with distributed.as_one_of(cluster.gpus):
-        first, second = stage_one(stage1), stage_two(stage2, stage1.model)
-        memory = {
-            "stage1": settled("stage1", stage1_memory(stage1), stage1, cluster),
-            "stage2": settled(
-                "stage2", stage2_memory(dit_config(stage2, stage1.model), *parts(stage2)), stage2, cluster
-            ),
-        }
+        first = stage_one(stage1)
+        progress.advance(details="FLOPs of stage one")
+        memory1 = settled("stage1", stage1_memory(stage1), stage1, cluster)
+        progress.advance(details="memory of stage one")
+        second = stage_two(stage2, stage1.model)
+        progress.advance(details="FLOPs of stage two")
+        memory2 = settled("stage2", generator_memory(stage2, stage1.model), stage2, cluster)
+        progress.advance(details="memory of stage two")
     works = (
-        training_work(first, cluster, shares["stage1"], videos, memory["stage1"].micro_batches),
+        training_work(first, cluster, shares["stage1"], videos, memory1.micro_batches),
         caching_work(data.clips, inference_flops(stage1.model)["encode"], cluster, shares["cache"], videos),
-        training_work(second, cluster, shares["stage2"], latents, memory["stage2"].micro_batches),
+        training_work(second, cluster, shares["stage2"], latents, memory2.micro_batches),
     )
+    memory = {"stage1": memory1, "stage2": memory2}
     return Project(works, memory, disk_of(stage1, stage2, data, cached))
 
 
-def parts(config: Stage2Config) -> tuple:
-    return config.diffusion, config.engine, config.loop
+def generator_memory(config: Stage2Config, autoencoder: VidTwinConfig) -> MemoryPlan:
+    return stage2_memory(dit_config(config, autoencoder), config.diffusion, config.engine, config.loop)
 
 
 def settled(name: str, memory: MemoryPlan, config: Stage1Config | Stage2Config, cluster: Cluster) -> Memory:
