@@ -119,8 +119,8 @@ def by_prefix(parser: OptionParser, words: Sequence[str]) -> dict[str, list[str]
 def make_parser() -> OptionParser:
     parser = OptionParser(
         description="Hours, GPU-hours, disk and network of a whole project.",
-        epilog="Settings of the configurations can be overridden, such as --stage1.loop.batch_size 4096, "
-        "--stage2.engine.zero_stage 2 or --cache.clips_per_video all.",
+        epilog="Settings of the configurations can be overridden, such as --stage1.loop.batch_size or "
+        "--stage2.loop.batch_size 4096, --stage2.engine.zero_stage 2, --cache.clips_per_video all.",
     )
     parser.add_argument("stage1", type=Path, metavar="STAGE1", help="YAML file of stage one")
     parser.add_argument("stage2", type=Path, metavar="STAGE2", help="YAML file of stage two")
