@@ -119,6 +119,8 @@ RULES = (
         r"eval\.conditional ", "eval/test_conditional.py::test_figures_are_those_of_what_is_drawn_for_the_donors"
     ),
     Elsewhere(r"eval\.cost ", "eval/test_cost.py::test_the_script_writes_table_json_and_picture"),
+    Elsewhere(r"eval\.pseudo_dit ", "eval/test_pseudo_dit.py::test_the_script_writes_table_json_and_picture"),
+    Elsewhere(r"eval\.plan ", "eval/test_plan.py::test_the_script_plans_the_demo_and_writes_json"),
     Elsewhere(r"eval\.demo ", "test_pipeline.py::test_the_demo_makes_everything_it_names_and_resumes"),
     Elsewhere(r"eval\.check ", "eval/test_check.py::test_all_checks_pass_on_the_cpu"),
     Elsewhere(r"make help", "test_entrypoints.py::test_make_lists_its_targets"),

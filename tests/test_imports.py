@@ -24,6 +24,7 @@ WITHOUT_TRAINING = (
     "eval.continuation",
     "eval.cost",
     "eval.fvd",
+    "eval.pseudo_dit",
     "eval.reconstruction",
     "eval.report",
     "eval.sweep",
