@@ -61,7 +61,9 @@ def measure(args: Namespace) -> None:
     model, in_memory = open_autoencoder(run), (data / BUILTIN).is_file()
     test = open_clips(model, data, "test", run, settings, in_memory)
     samples = open_samples(run / "samples")
-    made_of = digest(weights_hash(model), fingerprint(test), samples and samples.digest, args)
+    configs = stages(run)
+    measured = weights_hash(model), fingerprint(test), samples and samples.digest, *map(sha256, configs.values())
+    made_of = digest(*measured, args.classifier_steps, args.max_videos)
     record = out / "report.json"
     if record.is_file() and json.loads(record.read_text()).get("made_of") == made_of:
         print(f"{record} is of these weights, samples and videos: not measured again", flush=True)
@@ -77,7 +79,7 @@ def measure(args: Namespace) -> None:
     else:
         lpips = open_lpips()
         figures |= evaluate_reconstruction(model, loader, lpips and lpips.to(distributed.device()))
-    write_json(out / "cost.json", costs(run, len(test.index.classes)))
+    write_json(out / "cost.json", costs(configs, len(test.index.classes)))
     draw_pictures(model, test, samples and samples.videos, out)
     write_players(model, test, samples, out / "players")
     write_json(record, figures | {"made_of": made_of})
@@ -122,8 +124,8 @@ def open_samples(folder: Path) -> Samples | None:
     return Samples(load_file(file)["videos"], classes, sha256(file))
 
 
-def digest(weights: str, videos: str, samples: str | None, args: Namespace) -> str:
-    made_of = [weights, videos, samples, args.classifier_steps, args.max_videos]
+def digest(*made_of: str | int | None) -> str:
+    """Names all that figures were made of."""
     return hashlib.sha256(json.dumps(made_of).encode()).hexdigest()
 
 
@@ -162,14 +164,18 @@ def add_samples(
     figures["classifier_frechet"]["generated"] = classifier_frechet(classifier, real, generated)
 
 
-def costs(run: Path, classes: int) -> list[dict[str, object]]:
-    """What the run's models cost, a row for each (`eval.cost`)."""
+def stages(run: Path) -> dict[str, Path]:
+    """The configurations of the models that the run has."""
+    configs = {"autoencoder": run / "config.yaml", "generator": run / "generator/config.yaml"}
+    return {name: path for name, path in configs.items() if path.is_file()}
+
+
+def costs(configs: dict[str, Path], classes: int) -> list[dict[str, object]]:
+    """What each model costs, as a row of `eval.cost`."""
     from eval.cost import costs_of  # which counts a generator, too, and so imports more
 
-    stages = {"autoencoder": run / "config.yaml", "generator": run / "generator/config.yaml"}
-    there = {name: path for name, path in stages.items() if path.is_file()}
-    rows = costs_of(list(there.values()), None, classes, 1)
-    return [asdict(row) | {"name": name} for name, row in zip(there, rows, strict=True)]
+    rows = costs_of(list(configs.values()), None, classes, 1)
+    return [asdict(row) | {"name": name} for name, row in zip(configs, rows, strict=True)]
 
 
 @script

@@ -8,24 +8,25 @@ Bars = list[tuple[str, str, float]]
 """Of each its name, its value as it reads, and its length as a share of the longest."""
 
 
+WORK = {"encode_flops": "encode", "sample_flops": "draw its latents", "decode_flops": "decode"}
+
+
 def cost(run: Run) -> Section | None:
     rows = run.json("evaluation/cost.json")
-    quantities: tuple[tuple[str, str, Callable[[float], str]], ...] = (
-        ("parameters", "Parameters", scaled),
-        ("encode_flops", "FLOPs to encode a clip", scaled),
-        ("decode_flops", "FLOPs to decode a clip", scaled),
-        ("sample_flops", "FLOPs to draw a clip’s latents", scaled),
-        ("training_flops", "FLOPs of a training step", scaled),
-        ("training_memory", "Memory of a training step", lambda size: f"{scaled(size)}B"),
-    )
+    work = [(what, row[name], scaled) for name, what in WORK.items() for row in rows if row.get(name) is not None]
     panels = [
-        {"title": title, "bars": bars((row["name"], row[name], form) for row in rows if row.get(name) is not None)}
-        for name, title, form in quantities
+        {"title": "Parameters", "bars": bars((row["name"], row["parameters"], scaled) for row in rows)},
+        {"title": "FLOPs of a clip", "bars": bars(work)},
+        {
+            "title": "FLOPs of a training step",
+            "bars": bars((row["name"], row["training_flops"], scaled) for row in rows),
+        },
+        {
+            "title": "Memory of a training step",
+            "bars": bars((row["name"], row["training_memory"], in_bytes) for row in rows),
+        },
+        {"title": "Where the time went", "bars": bars(seconds_of(run))},
     ]
-    steps = run.json("steps.json").items()
-    panels.append(
-        {"title": "Where the time went", "bars": bars((name, step["seconds"], clock) for name, step in steps)}
-    )
     panels = [panel for panel in panels if panel["bars"]]
     lead = "Of one clip, counted without running it: a multiply-add is two FLOPs, memory is that of Adam in training."
     return Section("cost", "What it costs", lead, "bars.html", {"panels": panels}) if panels else None
@@ -44,6 +45,14 @@ def scaled(number: float) -> str:
             return f"{number:.3g} {prefix}"
         number /= 1000
     return f"{number:.3g} P"
+
+
+def in_bytes(number: float) -> str:
+    return f"{scaled(number)}B"
+
+
+def seconds_of(run: Run) -> Iterable[tuple[str, float, Callable[[float], str]]]:
+    return ((name, step["seconds"], clock) for name, step in run.json("steps.json").items())
 
 
 def clock(seconds: float) -> str:

@@ -6,7 +6,7 @@ from typing import Any
 from eval.page.charts import Points, line_chart
 from eval.page.media import Media
 from eval.page.run import Missing, Run, Section
-from eval.page.tables import Row
+from eval.page.tables import Row, cells
 
 # For each stage its charts: title, logarithmic, and the curves with the metric that each shows.
 CHARTS = {
@@ -40,9 +40,9 @@ def points_of(rows: Sequence[dict[str, float]], metric: str) -> Points:
 
 
 def decoupling(run: Run, media: Media) -> Section | Missing | None:
-    command = f"python -m eval.decoupling --run {run.folder}"
     if not run.find("evaluation/decoupling.json"):
-        return Missing("How well structure and dynamics are told apart", command)
+        command = f"python -m eval.decoupling {of(run)}"
+        return Missing("How well structure and dynamics are told apart", command) if is_judged(run) else None
     return pictured(
         media,
         [run.folder / "evaluation/decoupling.png"],
@@ -56,7 +56,8 @@ def decoupling(run: Run, media: Media) -> Section | Missing | None:
 def sweep(run: Run, media: Media) -> Section | Missing | None:
     cells = run.json("evaluation/sweep.json")
     if not cells:
-        return Missing("Steps, guidance and schedulers", f"python -m eval.sweep --run {run.folder} --data DATA")
+        command = f"python -m eval.sweep {of(run)}"
+        return Missing("Steps, guidance and schedulers", command) if has_samples(run) and is_judged(run) else None
     return pictured(
         media,
         [run.folder / "evaluation/sweep.png"],
@@ -66,34 +67,31 @@ def sweep(run: Run, media: Media) -> Section | Missing | None:
     )
 
 
-def conditional(run: Run, media: Media) -> Section | Missing:
+def conditional(run: Run, media: Media) -> Section | Missing | None:
     figures = run.json("evaluation/conditional.json")
     if not figures:
-        command = f"python -m eval.conditional --run {run.folder} --data DATA"
-        return Missing("One latent for the other (of a generator with a time for each)", command)
+        command = f"python -m eval.conditional {of(run)}"
+        what = "One latent for the other (of a generator with a time for each)"
+        return Missing(what, command) if has_samples(run) and is_judged(run) else None
     columns = {
         "accuracy": ("motion as asked", "{:.0%}"),
         "appearance_of_donor": ("looks of the donor, dB", "{:.1f}"),
         "appearance_of_another": ("of another video, dB", "{:.1f}"),
     }
-    rows = [
-        Row(
-            way, False, tuple(form.format(found[name]) if name in found else "–" for name, (_, form) in columns.items())
-        )
-        for way, found in figures.items()
-    ]
+    rows = [Row(way, False, cells(found, columns)) for way, found in figures.items()]
     table = {"title": "", "head": [head for head, _ in columns.values()], "rows": rows, "note": ""}
     lead = "Videos drawn for a given structure or given dynamics: PSNR of mean frames says whether the looks stay."
     content = {"tables": [table], "video": media(run.folder / "evaluation/conditional.mp4")}
     return Section("conditional", "One latent for the other", lead, "tables.html", content)
 
 
-def protocols(run: Run) -> Section | Missing:
+def protocols(run: Run) -> Section | Missing | None:
     """What another person needs to repeat each FVD."""
     results = [run.json(f"evaluation/{file.name}") for file in run.find("evaluation/fvd*.json")]
     if not results:
-        command = f"python -m eval.fvd DATA {run.folder}/samples --output {run.folder}/evaluation/fvd.json"
-        return Missing("FVD of the samples (put its result where this command does)", command)
+        samples, output = (run.folder / name for name in ("samples", "evaluation/fvd.json"))
+        command = f"python -m eval.fvd {run.figures['data']} {samples} --output {output}"
+        return Missing("FVD of generated videos, with the I3D network", command) if has_samples(run) else None
     rows = [{"fvd": f"{found['fvd']:.2f}", "protocol": protocol_of(found)} for found in results]
     lead = "An FVD means something beside another one only if all of this agrees."
     return Section("protocols", "How FVD was measured", lead, "protocols.html", {"rows": rows})
@@ -108,3 +106,17 @@ def protocol_of(result: dict[str, Any]) -> str:
 def pictured(media: Media, files: Sequence, anchor: str, title: str, lead: str) -> Section | None:
     pictures = [uri for file in files if (uri := media(file))]
     return Section(anchor, title, lead, "pictures.html", {"pictures": pictures}) if pictures else None
+
+
+def of(run: Run) -> str:
+    """The options that name the run and its data."""
+    return f"--run {run.folder} --data {run.figures['data']}"
+
+
+def is_judged(run: Run) -> bool:
+    """Whether its data set has classes that a classifier was trained on."""
+    return "accuracy" in run.figures
+
+
+def has_samples(run: Run) -> bool:
+    return bool(run.json("evaluation/players/players.json")["samples"])

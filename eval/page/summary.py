@@ -54,7 +54,12 @@ def tiles(run: Run, figures: dict[str, Any]) -> list[dict[str, str]]:
     for file in run.find("evaluation/fvd*.json"):
         result = run.json(f"evaluation/{file.name}")
         rows.append((f"{result['fvd']:.1f}", "FVD of generated videos", result["protocol"]))
+    if score := run.json("evaluation/decoupling.json").get("score"):
+        low, high = score["interval"]
+        rows.append(
+            (f"{score['value']:.2f}", "decoupling score", f"95 %: {low:.2f} to {high:.2f}; 1 is perfect, 0 chance")
+        )
     seconds = sum(step["seconds"] for step in run.json("steps.json").values())
     if seconds:
-        rows.append((f"{seconds / 60:.0f} min", "from nothing to samples", "see where the time went, below"))
+        rows.append((f"{seconds / 60:.0f} min", "for the whole line", "from nothing to this page"))
     return [dict(zip(("value", "label", "note"), row, strict=True)) for row in rows]

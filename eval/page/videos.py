@@ -18,7 +18,7 @@ def parts(run: Run, media: Media) -> Section | None:
         run,
         media,
         shown,
-        "parts",
+        "latents",
         "What each latent holds",
         "Test videos, what both latents together decode to, and what each decodes to alone: structure should show what "
         "stays, dynamics what moves.",
