@@ -7,11 +7,11 @@ let stopped = null; // when all were stopped
 
 const clock = () => ((stopped ?? performance.now()) - started) / 1000;
 
-function follow(video) {
+function follow(video, slack = SLACK) {
   if (!video.duration) return;
   const wanted = clock() % video.duration;
   const off = Math.abs(video.currentTime - wanted);
-  if (Math.min(off, video.duration - off) > SLACK) video.currentTime = wanted;
+  if (Math.min(off, video.duration - off) > slack) video.currentTime = wanted;
 }
 
 function show(video) {
@@ -20,6 +20,7 @@ function show(video) {
     video.play().catch(() => {}); // a browser may refuse until it was touched; a click then starts all
   } else {
     video.pause();
+    if (stopped !== null) follow(video, 0); // all on the same frame
   }
 }
 
@@ -47,7 +48,7 @@ for (const video of videos) {
   video.addEventListener("click", turn);
   video.addEventListener("loadedmetadata", () => show(video));
 }
-setInterval(() => stopped === null && videos.filter((video) => video.dataset.inView).forEach(follow), 1000);
+setInterval(() => stopped === null && videos.filter((video) => video.dataset.inView).forEach((video) => follow(video)), 1000);
 toggle.addEventListener("click", turn);
 toggle.hidden = videos.length === 0;
 if (matchMedia("(prefers-reduced-motion: reduce)").matches) turn();
