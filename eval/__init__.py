@@ -3,6 +3,6 @@
 Commands that measure: `fvd`, `reconstruction`, `cost`, `classifier`; what they are made of lies in `measures`,
 `metrics` (torchmetrics' interface), `coders` (whatever gives clips back) and `reconstructions`.
 `pseudo_dit` and `plan` count what others' latents and whole projects cost; their parts lie in `costs`.
-`pictures` draws. `report` and `demo` run the others; `check` runs everything on a GPU, its parts lie in `checks`. May
-import everything below.
+`pictures` and `players` draw. `report` measures a run and writes a page of it, which `page` makes; `demo` runs the
+whole line; `check` runs everything on a GPU, its parts lie in `checks`. May import everything below.
 """

@@ -83,14 +83,12 @@ RULES = (
     Run(r"generator\.sample ", "--num 4 --batch_size 4", makes="runs/base/samples/grid.png"),
     Run(r"generator\.walk ", "--points 2", makes="runs/base/walk/walk.png"),
     Run(
-        r"eval\.reconstruction \S+ --weights base=", "--no_lpips --max_videos 4", makes="runs/base/reconstruction.json"
-    ),
-    Run(
         r"eval\.reconstruction MCL-JCV ",
         "--no_lpips --max_videos 2 --frames 4 --size 16 16 --batch_size 2",
         (("MCL-JCV", "data/ucf101"), ("paper=runs/paper", "base=runs/base")),
         "mcl-jcv.json",
     ),
+    Run(r"eval\.report ", "--max_videos 4 --classifier_steps 2", makes="runs/base/report.html"),
     Run(r"eval\.fvd ", "--protocol custom --output fvd.json", makes="fvd.json"),
     Run(r"data\.shards pack ", makes="data/shards/train.shards.json"),
     Run(r"data\.ucf101 check "),
