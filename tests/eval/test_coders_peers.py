@@ -10,8 +10,6 @@ from eval.coders.registry import open_coder
 from runtime.errors import UserError
 from runtime.weights import save_model
 
-pytestmark = pytest.mark.filterwarnings("ignore:.*align should be passed as Python or NumPy boolean:UserWarning")
-
 FOUR = {"block_out_channels": (8,) * 4, "layers_per_block": 1, "norm_num_groups": 2}
 KL = {**FOUR, "down_block_types": ("DownEncoderBlock2D",) * 4, "up_block_types": ("UpDecoderBlock2D",) * 4}
 # As narrow and shallow as each class allows. Strides and channels of the latent are the class's own where it has one
