@@ -5,6 +5,7 @@ import torch
 from torch import Tensor, nn
 
 from autoencoder.config import VidTwinConfig
+from autoencoder.losses.flops import loss_flops
 from autoencoder.network.dynamics import DynamicsExpander, DynamicsExtractor
 from autoencoder.network.qformer import QFormer
 from autoencoder.network.structure import StructureExpander, StructureExtractor, TemporalQFormer
@@ -123,6 +124,17 @@ def test_the_dynamics_path():
     back = linear(B * t * 2 * half, channels, D) + linear(B * t * 2 * half, D, D)
     back += 2 * (linear(B * t * D, half, w) + linear(B * t * D, w, w))
     assert flops(lambda: DynamicsExpander(CONFIG), (B, channels, t, 2 * half)) == back
+
+
+def test_lpips_is_vgg_three_times_over():
+    """Both videos forward and the reconstruction's gradient back, but not to any weight; a weighing of each depth."""
+    frames, side, depths = 2, 32, ((64, 2), (128, 2), (256, 3), (512, 3), (512, 3))
+    forward, weighing, into = 0, 0, 3
+    for depth, (channels, layers) in enumerate(depths):
+        positions = frames * (side // 2**depth) ** 2
+        forward += conv(9, into, channels, positions) + (layers - 1) * conv(9, channels, channels, positions)
+        weighing, into = weighing + conv(1, channels, 1, positions), channels
+    assert loss_flops((frames, side, side), adversarial=False, perceptual=True) == 3 * forward + 2 * weighing
 
 
 @pytest.mark.parametrize("layers", [4, 6])
