@@ -82,7 +82,12 @@ RULES = (
     Run(r"autoencoder\.release \S+ \S+\.ckpt$", makes="mine.ckpt"),
     Run(r"generator\.sample ", "--num 4 --batch_size 4", makes="runs/base/samples/grid.png"),
     Run(r"generator\.walk ", "--points 2", makes="runs/base/walk/walk.png"),
-    Run(r"eval\.report ", "--max_videos 4 --classifier_steps 2", makes="runs/base/report.html"),
+    Run(
+        r"eval\.report ",
+        "--max_videos 4 --classifier_steps 2",
+        (("runs/demo", "runs/base"),),
+        "runs/base/report.html",
+    ),
     Run(r"eval\.fvd ", "--protocol custom --output fvd.json", makes="fvd.json"),
     Run(r"data\.shards pack ", makes="data/shards/train.shards.json"),
     Run(r"data\.ucf101 check "),
