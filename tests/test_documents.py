@@ -88,7 +88,12 @@ RULES = (
         (("MCL-JCV", "data/ucf101"), ("paper=runs/paper", "base=runs/base")),
         "mcl-jcv.json",
     ),
-    Run(r"eval\.report ", "--max_videos 4 --classifier_steps 2", makes="runs/base/report.html"),
+    Run(
+        r"eval\.report ",
+        "--max_videos 4 --classifier_steps 2",
+        (("runs/demo", "runs/base"),),
+        "runs/base/report.html",
+    ),
     Run(r"eval\.fvd ", "--protocol custom --output fvd.json", makes="fvd.json"),
     Run(r"data\.shards pack ", makes="data/shards/train.shards.json"),
     Run(r"data\.ucf101 check "),
