@@ -16,7 +16,7 @@ from einops import rearrange
 from numpy import ndarray
 from torch import Tensor
 
-from data.synthetic.looks import HALF, HEIGHT, PAN_MARGIN, WIDTH, Look, design_look, paint
+from data.synthetic.looks import HALF, HEIGHT, PAN_MARGIN, WIDTH, Design, Look, design_look, paint
 from data.synthetic.motions import MOTIONS, Motion, Pose, to_and_fro
 from data.synthetic.noise import smooth
 from data.synthetic.patterns import SHEET_REACH
@@ -65,15 +65,19 @@ def plan_take(name: str, motion_seed: int) -> Take:
     return Take(crossing, rest, heading, speed, MOTIONS[name](rng, (crossing - 1) / FPS))
 
 
-@torch.inference_mode()
 def motion_frames(name: str, look_seed: int, motion_seed: int, seconds: float | None = None) -> ndarray:
     """A clip of the motion class `name`: uint8 `t h w c`, 50 to 75 frames of 240×320 at 25 a second, or `seconds`.
 
     The same arguments give the same frames. `look_seed` alone decides the sprite and the background, `motion_seed` the
     length, the resting place, the panning and the motion's own parameters; a longer clip begins with the shorter one.
     """
-    look = paint(design_look(np.random.default_rng(look_seed)))
-    take = plan_take(name, motion_seed)
+    return film(design_look(np.random.default_rng(look_seed)), plan_take(name, motion_seed), seconds)
+
+
+@torch.inference_mode()
+def film(design: Design, take: Take, seconds: float | None = None) -> ndarray:
+    """The clip of a look in a take, as `motion_frames` gives it."""
+    look = paint(design)
     reach = look.reach(SHADOW_SOFTNESS / 2) + hypot(SHADOW_X, SHADOW_Y)
     frames = torch.empty(take.frames(seconds), HEIGHT, WIDTH, 3, dtype=torch.uint8)
     for i, frame in enumerate(frames):
