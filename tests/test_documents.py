@@ -110,6 +110,7 @@ RULES = (
     Elsewhere(
         r"eval\.conditional ", "eval/test_conditional.py::test_figures_are_those_of_what_is_drawn_for_the_donors"
     ),
+    Elsewhere(r"eval\.decoupling ", "eval/test_decoupling.py::test_the_script_measures_a_run_and_shows_it"),
     Elsewhere(r"eval\.cost ", "eval/test_cost.py::test_the_script_writes_table_json_and_picture"),
     Elsewhere(r"eval\.demo ", "test_pipeline.py::test_the_demo_makes_everything_it_names_and_resumes"),
     Elsewhere(r"eval\.check ", "eval/test_check.py::test_all_checks_pass_on_the_cpu"),

@@ -57,7 +57,7 @@ def train_colour_judge(factor: Factor, train: ClipDataset) -> Judge:
     rows = histograms(torch.stack(items))
     targets = one_hot(factor.labels(train), factor.classes).repeat(WINDOWS, 1)
     kept = (torch.arange(len(train)) % KEPT == 0).repeat(WINDOWS)
-    fit = fit_chosen(rows, targets, kept, accuracy)
+    [fit] = fit_chosen(rows, [targets], kept, [accuracy])
     return lambda videos: fit(histograms(videos)).argmax(1)
 
 

@@ -4,7 +4,6 @@ Inputs are the cached posterior means, the mean frame of each clip at 16×16 and
 training split's clips, their strength is chosen on a fifth of its videos, and they are judged on the test split's.
 """
 
-from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
@@ -18,7 +17,7 @@ from data.synthetic.factors import Factors
 from data.video.frames import to_float
 from eval.twins.bootstrap import interval, resampled
 from eval.twins.factors import QUANTITIES, Factor, factors_of
-from eval.twins.ridge import Linear, accuracy, explained, fit_chosen, one_hot
+from eval.twins.ridge import accuracy, explained, fit_chosen, one_hot
 from runtime.errors import UserError
 from runtime.progress import track
 
@@ -73,33 +72,36 @@ def probe(train: ProbedClips, test: ProbedClips, classes: list[Factor]) -> dict[
     """By factor: the `measure` (accuracy, or R² of numbers), its `chance`, and value and interval for each input."""
     named = {factor.name for factor in classes}
     kept, counts = train.video % KEPT == 0, resampled(int(test.video.max()) + 1)
-    tasks = [(name, given) for name in train.targets for given in INPUTS]
-    found: dict[str, dict] = {}
-    for name, given in track(tasks, len(tasks), "probing", "fits"):
-        measure, quality, rows = ("accuracy", accuracy, _hits) if name in named else ("R2", explained, _residuals)
-        fit = fit_chosen(train.inputs[given], train.targets[name], kept, quality)
-        gained, possible = rows(fit, test.inputs[given], test.targets[name])
-        samples = [(counts @ _by_video(each, test.video, counts.shape[1])) for each in (gained, possible)]
-        value = gained.sum() / possible.sum()
-        found.setdefault(name, {"measure": measure, "chance": _chance(train, test, name) if name in named else 0.0})
-        found[name][given] = {"value": value.item(), "interval": interval(samples[0] / samples[1])}
+    qualities = [accuracy if name in named else explained for name in train.targets]
+    found: dict[str, dict] = {
+        name: {"measure": "accuracy", "chance": _chance(train, test, name)}
+        if name in named
+        else {"measure": "R2", "chance": 0.0}
+        for name in train.targets
+    }
+    for given in track(INPUTS, len(INPUTS), "probing", "inputs"):
+        fits = fit_chosen(train.inputs[given], list(train.targets.values()), kept, qualities)
+        for (name, targets), fit in zip(test.targets.items(), fits, strict=True):
+            parts = (_hits if name in named else _explained)(fit(test.inputs[given]), targets)
+            samples = [counts @ _by_video(each, test.video, counts.shape[1]) for each in parts]
+            value = parts[0].sum() / parts[1].sum()
+            found[name][given] = {"value": value.item(), "interval": interval(samples[0] / samples[1])}
     return found
 
 
-Rows = Callable[[Linear, Tensor, Tensor], tuple[Tensor, Tensor]]
-
-
-def _hits(fit: Linear, inputs: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
-    """Right or not, and one: the sums' ratio is accuracy."""
-    right = (fit(inputs).argmax(1) == targets.argmax(1)).double()
+def _hits(found: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
+    """Right or not, and one, of each row: the sums' ratio is accuracy."""
+    right = (found.argmax(1) == targets.argmax(1)).double()
     return right, torch.ones_like(right)
 
 
-def _residuals(fit: Linear, inputs: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
-    """What is explained, and what there is to explain, of columns in units of their own variance: R² is their ratio."""
+def _explained(found: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
+    """What is explained of each row, and what there is to explain, columns in units of their variance: the sums' ratio
+    is R².
+    """
     spread = targets.var(0, correction=0)
     total = ((targets - targets.mean(0)).square() / spread).sum(1)
-    return total - ((fit(inputs) - targets).square() / spread).sum(1), total
+    return total - ((found - targets).square() / spread).sum(1), total
 
 
 def _by_video(values: Tensor, video: Tensor, videos: int) -> Tensor:

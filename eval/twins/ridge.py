@@ -1,13 +1,16 @@
 """Ridge regression in closed form, its strength chosen on rows that were kept apart."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from itertools import accumulate
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
 STRENGTHS = tuple(10.0**power for power in range(-4, 3))  # relative to the mean variance of the inputs
+
+Quality = Callable[[Tensor, Tensor], float]
 
 
 @dataclass(frozen=True)
@@ -22,8 +25,12 @@ class Linear:
     def __call__(self, rows: Tensor) -> Tensor:
         return ((rows.double() - self.mean) / self.std) @ self.weights + self.bias
 
+    def of(self, columns: slice) -> "Linear":
+        """The same for some of the `k`."""
+        return Linear(self.mean, self.std, self.weights[:, columns], self.bias[columns])
 
-def fit_ridge(rows: Tensor, targets: Tensor, strengths: tuple[float, ...]) -> list[Linear]:
+
+def fit_ridge(rows: Tensor, targets: Tensor, strengths: Sequence[float]) -> list[Linear]:
     """The fits of `targets: n k` by `rows: n d` at each strength: least squares + strength · n · |weights|²."""
     rows, targets = rows.double(), targets.double()
     mean, std = rows.mean(0), rows.std(0).clamp_min(1e-6)
@@ -34,12 +41,22 @@ def fit_ridge(rows: Tensor, targets: Tensor, strengths: tuple[float, ...]) -> li
     return [Linear(mean, std, torch.cholesky_solve(moment, factor), bias) for factor in factors]
 
 
-def fit_chosen(rows: Tensor, targets: Tensor, kept: Tensor, quality: Callable[[Tensor, Tensor], float]) -> Linear:
-    """The fit on all rows at the strength whose fit on the others does best on those `kept` apart (bool `n`)."""
-    tried = fit_ridge(rows[~kept], targets[~kept], STRENGTHS)
-    qualities = [quality(fit(rows[kept]), targets[kept]) for fit in tried]
-    best = STRENGTHS[max(range(len(STRENGTHS)), key=qualities.__getitem__)]
-    return fit_ridge(rows, targets, (best,))[0]
+def fit_chosen(rows: Tensor, targets: Sequence[Tensor], kept: Tensor, qualities: Sequence[Quality]) -> list[Linear]:
+    """A fit of each target, `n k`, on all rows, as strong as does best on those `kept` apart when fitted without them.
+
+    Args:
+        kept: bool `n`.
+        qualities: of what is found beside a target; one for each.
+    """
+    together, fits = torch.cat(list(targets), dim=1), []
+    tried, final = (fit_ridge(rows[used], together[used], STRENGTHS) for used in (~kept, torch.ones_like(kept)))
+    ends = list(accumulate(target.shape[1] for target in targets))
+    found = [fit(rows[kept]) for fit in tried]
+    for target, end, quality in zip(targets, ends, qualities, strict=True):
+        columns = slice(end - target.shape[1], end)
+        reached = [quality(each[:, columns], target[kept]) for each in found]
+        fits.append(final[reached.index(max(reached))].of(columns))
+    return fits
 
 
 def one_hot(labels: Tensor, classes: int) -> Tensor:
