@@ -17,6 +17,6 @@ def resampled(videos: int, seed: int = 0) -> Tensor:
 
 
 def interval(values: Tensor) -> list[float]:
-    """The middle 95 % of what the samples gave."""
+    """The middle 95 % of what the samples gave; those that drew nothing to take a mean of, nan, say nothing."""
     tail = (1 - LEVEL) / 2
-    return torch.quantile(values, torch.tensor([tail, 1 - tail], dtype=values.dtype)).tolist()
+    return torch.nanquantile(values, torch.tensor([tail, 1 - tail], dtype=values.dtype)).tolist()

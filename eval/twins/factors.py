@@ -73,9 +73,10 @@ class Quantity:
     value: Callable[[Factors, Sequence[int], int], Sequence[float]]
 
 
-def position(clip: Factors, frames: Sequence[int], side: int) -> list[float]:
-    """The middle of the sprite's path, x and y in half-frames."""
-    return [side * float(np.mean(np.array(clip.pose["x"])[frames])), float(np.mean(np.array(clip.pose["y"])[frames]))]
+def path(clip: Factors, frames: Sequence[int], side: int) -> list[float]:
+    """The sprite's centre in each frame, all x and then all y, in half-frames."""
+    x, y = (np.array(clip.pose[axis])[frames] for axis in "xy")
+    return [*(side * x).tolist(), *y.tolist()]
 
 
 def speed(clip: Factors, frames: Sequence[int], side: int) -> list[float]:
@@ -87,6 +88,6 @@ def speed(clip: Factors, frames: Sequence[int], side: int) -> list[float]:
 QUANTITIES = (
     Quantity("sprite colour (RGB)", lambda clip, frames, side: clip.body[0]),
     Quantity("background colour (RGB)", lambda clip, frames, side: clip.ground[1]),
-    Quantity("position (x, y)", position),
+    Quantity("position in each frame", path),
     Quantity("speed", speed),
 )

@@ -14,7 +14,7 @@ from data.video.frames import to_float
 
 SIDE = 48  # pixels at which flow is taken: displacements are in these
 SIGMA, RADIUS = 2.0, 4  # of the windows
-NOISE = 1e-4  # of squared gradients of grey values in [-1, 1]
+NOISE = 1e-5  # of squared gradients of grey values in [-1, 1]: well above what rounding to bytes leaves
 STILL = 1e-4  # squared pixels below which energies are alike
 
 

@@ -8,63 +8,56 @@ from torch import Tensor
 
 from data.video.frames import write_video
 from eval.twins.swaps import Twins
-from eval.twins.table import headline
 from generator.grid import film_strips, labelled_grid
 
-COLOURS = {"structure": "#3b6fb6", "dynamics": "#e08a2e", "neither": "#c9c9c9"}
+COLOURS = {"structure": "#3b6fb6", "dynamics": "#e08a2e", "neither": "#b9b9b9"}
+NAMES = {"structure": "structure's donor", "dynamics": "dynamics' donor", "neither": "neither"}
 SHOWN, MOMENTS = 4, 3
+HEIGHT = 0.26  # of a bar, where factors are 1 apart
 
 
 def draw_following(figures: dict, path: Path) -> None:
-    """A bar for each factor: the shares that follow structure's donor, dynamics' donor and neither."""
+    """Bars for each factor: the shares that follow structure's donor, dynamics' donor and neither, with intervals."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
     factors = figures["factors"]
-    figure = Figure(figsize=(9.5, 1.9 + 0.62 * len(factors)), layout="constrained")
+    figure = Figure(figsize=(9.5, 1.6 + 0.95 * len(factors)), layout="constrained")
     FigureCanvasAgg(figure)
     axis = figure.subplots()
     for place, found in enumerate(factors.values()):
-        start = 0.0
-        for name in ("structure", "neither", "dynamics"):
-            value = found[name]["value"]
-            axis.barh(place, value, left=start, color=COLOURS[name], height=0.62, label=name if place == 0 else None)
-            if value > 0.05:
-                axis.text(start + value / 2, place, f"{value:.0%}", ha="center", va="center", fontsize=9)
-            start += value
-        _mark(axis, place, found)
-    axis.set_yticks(range(len(factors)), [_label(name, found) for name, found in factors.items()])
+        for row, name in enumerate(COLOURS):
+            _draw_bar(axis, place + (row - 1) * HEIGHT, name, found, NAMES[name] if place == 0 else None)
+        for name, style in (("reconstruction", "-"), ("chance", ":")):
+            label = {"reconstruction": "the unswapped reconstruction", "chance": "chance"}[name] if place == 0 else None
+            ends = [place - 1.7 * HEIGHT, place + 0.5 * HEIGHT]
+            axis.plot([found[name]] * 2, ends, style, color="black", linewidth=1.5, label=label)
+    axis.set_yticks(range(len(factors)), factors, fontsize=11)
     axis.invert_yaxis()
-    axis.set_xlim(0, 1)
+    axis.set_xlim(0, 1.18)
     axis.set_xticks([0, 0.25, 0.5, 0.75, 1], ["0 %", "25 %", "50 %", "75 %", "100 %"])
     axis.spines[["top", "right"]].set_visible(False)
-    axis.set_title(headline(figures), fontsize=10, loc="left")
-    handles, names = axis.get_legend_handles_labels()
-    said = {"structure": "follows structure's donor", "dynamics": "follows dynamics' donor", "neither": "neither"}
-    figure.legend(
-        handles,
-        [said.get(name, name) for name in names],
-        loc="outside lower center",
-        ncols=5,
-        fontsize=8,
-        frameon=False,
-    )
+    axis.set_title("Whom swaps follow" + _score_said(figures["score"]), fontsize=11, loc="left")
+    figure.legend(loc="outside lower center", ncols=5, fontsize=9, frameon=False)
     figure.savefig(path, dpi=120)
 
 
-def _mark(axis: object, place: int, found: dict) -> None:
-    """Ceiling and chance, from the side on which the right donor's share grows."""
-    sides = [found["latent"]] if found.get("latent") else ["structure", "dynamics"]
-    for side in sides:
-        for name, style in (("reconstruction", "-"), ("chance", ":")):
-            x = found[name] if side == "structure" else 1 - found[name]
-            label = {"reconstruction": "unswapped reconstruction", "chance": "chance"}[name] if place == 0 else None
-            label = label if side == sides[0] else None
-            axis.plot([x, x], [place - 0.4, place + 0.4], style, color="black", linewidth=1.6, label=label)
+def _draw_bar(axis: "matplotlib.axes.Axes", height: float, name: str, found: dict, label: str | None) -> None:
+    """One share with its interval; a tick where it is the one that ought to be long."""
+    value, (low, high) = found[name]["value"], found[name]["interval"]
+    axis.barh(height, value, color=COLOURS[name], height=0.9 * HEIGHT, label=label)
+    axis.plot([low, high], [height, height], color="black", linewidth=1, alpha=0.5)
+    ought = found.get("latent") == name
+    said = f"{value:.0%}" + (f"  ought to be {found['reconstruction']:.0%}" if ought else "")
+    style = {"weight": "bold" if ought else "normal", "bbox": {"facecolor": "white", "edgecolor": "none", "pad": 1}}
+    axis.text(max(value, high) + 0.014, height, said, va="center", fontsize=9, **style)
 
 
-def _label(name: str, found: dict) -> str:
-    return f"{name}\n(ought to follow {found['latent']})" if found.get("latent") else name
+def _score_said(score: dict | None) -> str:
+    if score is None:
+        return ""
+    low, high = score["interval"]
+    return f"; decoupling score {score['value']:.2f} ({low:.2f} to {high:.2f})".replace("-", "−")
 
 
 def draw_swaps(clips: Tensor, labels: Tensor, names: tuple[str, ...], twins: Twins, fps: float, out: Path) -> None:

@@ -9,6 +9,7 @@ from rich.table import Table as RichTable
 from eval.twins.probes import INPUTS
 from runtime.files import write_text
 
+WIDTH = 150  # columns at least: a row with its intervals stays one
 DONORS = ("structure's donor", "dynamics' donor")
 
 
@@ -28,20 +29,20 @@ class Table(NamedTuple):
             table.add_column(name, justify="right")
         for row in self.rows:
             table.add_row(*row)
-        Console().print(table)
+        Console(width=max(Console().width, WIDTH)).print(table)
 
 
 def tables(figures: dict) -> list[Table]:
     """Of what `eval.decoupling` found: swaps, flow, and probes where there are any."""
     swaps = Table(
         f"Swaps, {figures['swaps']} of {figures['clips']} test clips; shares with 95 % intervals",
-        ["factor", "latent", "judge, real clips", "reconstruction", *DONORS, "neither", "chance", "score"],
+        ["factor", "latent", "judge, real clips", "reconstruction", *DONORS, "neither", "chance", "score", "ceiling"],
         [_factor_row(name, found) for name, found in figures["factors"].items()],
     )
     flow = figures["flow"]
     moved = Table(
         "Energy of the optical flow, correlation with",
-        ["", *DONORS],
+        ["videos", *DONORS],
         [
             ["swaps", *(number(flow[donor]) for donor in ("structure", "dynamics"))],
             ["reconstructions (own clip)", number(flow["reconstruction"]), number(flow["reconstruction"])],
@@ -65,9 +66,16 @@ def tables(figures: dict) -> list[Table]:
 
 def _factor_row(name: str, found: dict) -> list[str]:
     shares = [percent(found[donor]) for donor in ("structure", "dynamics", "neither")]
-    score = "" if "measurable" not in found else number(found["score"]) if found["measurable"] else "not measurable"
+    scores = ["", ""]
+    if "measurable" in found:
+        known = found["measurable"]
+        scores = (
+            [number(found["score"]), f"{found['reconstruction_score']['value']:.2f}"]
+            if known
+            else ["not measurable", ""]
+        )
     judged = [f"{found[each]:.1%}" for each in ("real", "reconstruction")]
-    return [name, found.get("latent", "not known"), *judged, *shares, f"{found['chance']:.0%}", score]
+    return [name, found.get("latent", "not known"), *judged, *shares, f"{found['chance']:.0%}", *scores]
 
 
 def percent(share: dict) -> str:
@@ -86,7 +94,7 @@ def headline(figures: dict) -> str:
     if score is None:
         return "no decoupling score: it takes a factor of each latent that real clips give away"
     parts = ", ".join(f"{name} {number(each)}" for name, each in score["latents"].items())
-    return f"decoupling score {number(score)} of 1, 0 is chance ({parts})"
+    return f"decoupling score {number(score)}; 1 is perfect, 0 chance ({parts})"
 
 
 def write_markdown(path: Path, figures: dict) -> None:

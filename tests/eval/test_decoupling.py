@@ -168,11 +168,11 @@ def test_where_factors_are_not_known_class_and_flow_are_measured(stage1_run, bui
     assert list(figures["factors"]) == list(figures["probes"]) == ["class"]
     assert figures["score"] is None
     assert -1 <= figures["flow"]["dynamics"]["value"] <= 1
-    (data / "ucfTrainTestlist").unlink()
-    (data / "UCF-101").rename(tmp_path / "plain")
-    other = measured(stage1_run, tmp_path / "plain", tmp_path / "other", "--partners", "1")
-    assert other["probes"] == {}
-    assert "latents" in capsys.readouterr().err
+    bare = tmp_path / "bare"
+    bare.mkdir()
+    (bare / "weights").symlink_to(stage1_run / "weights")
+    assert measured(bare, data, tmp_path / "out")["probes"] == {}
+    assert "python -m autoencoder.cache" in capsys.readouterr().err
 
 
 def test_mistakes_are_one_line(stage1_run, builtin_set, tmp_path, capsys):
