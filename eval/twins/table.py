@@ -9,7 +9,7 @@ from rich.table import Table as RichTable
 from eval.twins.probes import INPUTS
 from runtime.files import write_text
 
-WIDTH = 150  # columns at least: a row with its intervals stays one
+WIDTH = 160  # columns at least: a row with its intervals stays one
 DONORS = ("structure's donor", "dynamics' donor")
 
 
@@ -35,8 +35,8 @@ class Table(NamedTuple):
 def tables(figures: dict) -> list[Table]:
     """Of what `eval.decoupling` found: swaps, flow, and probes where there are any."""
     swaps = Table(
-        f"Swaps, {figures['swaps']} of {figures['clips']} test clips; shares with 95 % intervals",
-        ["factor", "latent", "judge, real clips", "reconstruction", *DONORS, "neither", "chance", "score", "ceiling"],
+        f"Swaps, {figures['swaps']} of {figures['clips']} test clips: judges' accuracy, and whom swaps follow",
+        ["factor (its latent)", "real clips", "reconstruction", *DONORS, "neither", "chance", "score", "ceiling"],
         [_factor_row(name, found) for name, found in figures["factors"].items()],
     )
     flow = figures["flow"]
@@ -65,17 +65,13 @@ def tables(figures: dict) -> list[Table]:
 
 
 def _factor_row(name: str, found: dict) -> list[str]:
-    shares = [percent(found[donor]) for donor in ("structure", "dynamics", "neither")]
-    scores = ["", ""]
-    if "measurable" in found:
-        known = found["measurable"]
-        scores = (
-            [number(found["score"]), f"{found['reconstruction_score']['value']:.2f}"]
-            if known
-            else ["not measurable", ""]
-        )
-    judged = [f"{found[each]:.1%}" for each in ("real", "reconstruction")]
-    return [name, found.get("latent", "not known"), *judged, *shares, f"{found['chance']:.0%}", *scores]
+    rights = [f"{found[each]:.1%}" for each in ("real", "reconstruction")]
+    follows = [percent(found["structure"]), percent(found["dynamics"]), f"{found['neither']['value']:.1%}"]
+    scores = ["not measurable", ""] if found.get("measurable") is False else ["", ""]
+    if "score" in found:
+        scores = [number(found["score"]), f"{found['reconstruction_score']['value']:.2f}"]
+    owner = f" ({found['latent']})" if "latent" in found else ""
+    return [name + owner, *rights, *follows, f"{found['chance']:.0%}", *scores]
 
 
 def percent(share: dict) -> str:
