@@ -76,7 +76,7 @@ def _factor_row(name: str, found: dict) -> list[str]:
 
 def percent(share: dict) -> str:
     low, high = share["interval"]
-    return f"{share['value']:.1%} ({100 * low:.0f} to {100 * high:.0f})"
+    return f"{share['value']:.1%} ({round(100 * low)} to {round(100 * high)})"
 
 
 def number(found: dict) -> str:
