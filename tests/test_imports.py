@@ -23,6 +23,7 @@ WITHOUT_TRAINING = (
     "eval.conditional",
     "eval.continuation",
     "eval.cost",
+    "eval.decoupling",
     "eval.fvd",
     "eval.pseudo_dit",
     "eval.reconstruction",
