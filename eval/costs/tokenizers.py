@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Literal
 
 from autoencoder.stage1.config import Stage1Config
+from eval.coders.geometry import GEOMETRIES
 from eval.measures.model_cost import LatentGeometry
 from runtime.config import load
 
@@ -107,26 +108,16 @@ PEERS = (
     ),
 )
 
-# Name, class in diffusers, channels, temporal and spatial stride, causal.
-DIFFUSERS = (
-    ("Stable Diffusion, by frame", "AutoencoderKL", 4, 1, 8, False),
-    ("SVD", "AutoencoderKLTemporalDecoder", 4, 1, 8, False),
-    ("CogVideoX", "AutoencoderKLCogVideoX", 16, 4, 8, True),
-    ("HunyuanVideo", "AutoencoderKLHunyuanVideo", 16, 4, 8, True),
-    ("HunyuanVideo 1.5", "AutoencoderKLHunyuanVideo15", 32, 4, 16, True),
-    ("Wan 2.1", "AutoencoderKLWan", 16, 4, 8, True),
-    ("Allegro", "AutoencoderKLAllegro", 4, 4, 8, False),
-    ("Cosmos", "AutoencoderKLCosmos", 16, 8, 8, True),
-    ("Mochi", "AutoencoderKLMochi", 12, 6, 8, True),
-    ("LTX-Video", "AutoencoderKLLTXVideo", 128, 8, 32, True),
-    ("VidTok", "AutoencoderVidTok", 4, 4, 8, True),
-)
+# Image autoencoders whose positions are Stable Diffusion's: a transformer costs the same on them.
+LIKE_STABLE_DIFFUSION = ("Stable Diffusion 3", "TAESD")
 
 
 def diffusers_tokenizers() -> list[Tokenizer]:
+    """Those of `eval.coders`; an image autoencoder codes frame by frame."""
     return [
-        Tokenizer(name, "diffusers", strided(channels, time, space, causal), f"diffusers.{class_name}")
-        for name, class_name, channels, time, space, causal in DIFFUSERS
+        Tokenizer(each.name, "diffusers", strided(each.channels, each.time, each.space, each.causal), each.source)
+        for each in GEOMETRIES
+        if each.name not in LIKE_STABLE_DIFFUSION
     ]
 
 

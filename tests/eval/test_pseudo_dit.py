@@ -1,16 +1,15 @@
 """The paper's Figure 5: its printed parameter count, published geometries, and claims against counts."""
 
-import inspect
 import json
 
-import diffusers
 import pytest
 from torch import nn
 
+from eval.coders.geometry import GEOMETRIES
 from eval.costs.bars import draw_figure
 from eval.costs.claims import ratio, verdict
 from eval.costs.pseudo_dit import Reading, Row, cost_rows, pseudo_dit, readings, tokens_of
-from eval.costs.tokenizers import DIFFUSERS, PEERS, all_tokenizers, strided, vidtwins
+from eval.costs.tokenizers import PEERS, all_tokenizers, strided, vidtwins
 from eval.pseudo_dit import main
 
 BY_NAME = {each.name: each for each in all_tokenizers()}
@@ -58,16 +57,11 @@ def test_a_causal_tokenizer_keeps_its_frame_rule():
     assert strided(12, 6, 8, causal=True).video[0] == 19
 
 
-@pytest.mark.parametrize(("name", "class_name", "channels", "time", "space", "causal"), DIFFUSERS)
-def test_geometries_are_those_of_diffusers_classes(name, class_name, channels, time, space, causal):
-    """As far as a class says them in the defaults of its fields."""
-    fields = {key: each.default for key, each in inspect.signature(getattr(diffusers, class_name)).parameters.items()}
-    said = fields.get("latent_channels", fields.get("z_dim", fields.get("z_channels")))
-    assert said == channels
-    for key, value in (("temporal_compression_ratio", time), ("scale_factor_temporal", time)):
-        assert fields.get(key) in (None, value)
-    for key, value in (("spatial_compression_ratio", space), ("scale_factor_spatial", space)):
-        assert fields.get(key) in (None, value)
+def test_diffusers_rows_are_those_that_the_adapters_are_tested_against():
+    for each in GEOMETRIES:
+        if each.name in BY_NAME:
+            frames, *size = BY_NAME[each.name].geometry.video
+            assert BY_NAME[each.name].geometry.latents == (each.latent(frames, *size),)
 
 
 def test_every_row_names_its_source_and_once():
