@@ -16,7 +16,7 @@ def in_words(figures: dict[str, Any]) -> str:
     found, psnr = figures.get("accuracy", {}), figures["psnr"]
     said = (
         f"This run turns a video of {frames} frames of {height}×{width} pixels into {figures['values']:,} numbers, "
-        f"{figures['rate']:.2%} of what it takes raw, in two parts: structure, what stays, and dynamics, what moves. "
+        f"{figures['rate']:.2%} of what it takes raw, in two parts: structure, meant for what stays, and dynamics, for what moves. "
         f"On {figures['clips']} test videos that it never saw it gives them back at {psnr['reconstruction']:.1f} dB"
     )
     gain = psnr["reconstruction"] - psnr["trivial"]
