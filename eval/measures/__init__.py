@@ -1,4 +1,4 @@
-"""Measures: the Fréchet distance and the features and videos it is taken of, means over a data set, cost of models.
+"""Measures: means over a data set, joints of windows, cost of models.
 
 May import `autoencoder`, `generator`, `data` and `runtime`, and no command of `eval`.
 """

@@ -12,8 +12,8 @@ from torch import Tensor, nn
 
 from data.video.frames import decode_all, probe, write_video
 from eval.fvd import main
-from eval.measures.features import I3D
-from eval.measures.frechet import FeatureStatistics, frechet_distance
+from eval.features.i3d import I3D
+from eval.metrics.gaussian import fit, frechet_distance
 
 
 class StandIn(nn.Module):
@@ -48,12 +48,7 @@ def videos(n, seed, t=16, h=24, w=32):
 
 
 def distance(network, real, generated):
-    sides = []
-    for side in (real, generated):
-        statistics = FeatureStatistics(400)
-        statistics.update(I3D(network)(side))
-        sides.append(statistics)
-    return frechet_distance(*sides)
+    return frechet_distance(*(fit(I3D(network)(side)) for side in (real, generated)))
 
 
 def run(capsys, *arguments):
