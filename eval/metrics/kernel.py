@@ -7,6 +7,8 @@ from torchmetrics import Metric
 from eval.metrics.mmd import kernel_distance
 from eval.metrics.once import Once
 
+SIDES = ("generated", "real")
+
 
 class KernelDistance(Once, Metric):
     """`eval.metrics.mmd.kernel_distance` of two sets of features `n d`, which it keeps, in float32.
@@ -19,15 +21,23 @@ class KernelDistance(Once, Metric):
     higher_is_better = False
     full_state_update = False
 
-    def __init__(self, **kwargs: object) -> None:
+    def __init__(self, dim: int, **kwargs: object) -> None:
         super().__init__(**kwargs)
-        for side in ("generated", "real"):
+        self.dim = dim
+        for side in SIDES:
             self.add_state(side, [], dist_reduce_fx="cat")
+        self.reset()
+
+    def reset(self) -> None:
+        """To no features of length d: a process without any would give the others an empty vector to join."""
+        super().reset()
+        for side in SIDES:
+            getattr(self, side).append(torch.zeros(0, self.dim, device=self.device))
 
     def update(self, generated: Tensor | None = None, real: Tensor | None = None) -> None:
         """Raises `UserError` for a metric that has given its result."""
         self.require_open()
-        for side, features in (("generated", generated), ("real", real)):
+        for side, features in zip(SIDES, (generated, real), strict=True):
             if features is not None:
                 getattr(self, side).append(features.detach().float().to(self.device))
 
@@ -40,4 +50,4 @@ class KernelDistance(Once, Metric):
 
 def joined(state: list[Tensor] | Tensor) -> Tensor:
     """Batches on one process; one tensor where several have been joined already."""
-    return torch.cat(state or [torch.zeros(0, 1)]) if isinstance(state, list) else state
+    return torch.cat(state) if isinstance(state, list) else state

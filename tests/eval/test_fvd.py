@@ -11,8 +11,8 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from data.video.frames import decode_all, probe, write_video
-from eval.fvd import main
 from eval.features.i3d import I3D
+from eval.fvd import main
 from eval.metrics.gaussian import fit, frechet_distance
 
 
