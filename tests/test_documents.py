@@ -14,7 +14,7 @@ from torch.distributed.run import get_args_parser
 
 from autoencoder.model import VidTwin
 from autoencoder.stage1.config import Stage1Config
-from eval.fvd import PROTOCOLS
+from eval.videos.protocol import PROTOCOLS
 from generator.stage2 import Stage2Config
 from runtime.config import parse
 from runtime.errors import UserError
@@ -83,7 +83,8 @@ RULES = (
     Run(r"generator\.sample ", "--num 4 --batch_size 4", makes="runs/base/samples/grid.png"),
     Run(r"generator\.walk ", "--points 2", makes="runs/base/walk/walk.png"),
     Run(r"eval\.reconstruction ", "--no_lpips --max_videos 4", makes="runs/base/reconstruction.json"),
-    Run(r"eval\.fvd ", "--protocol custom --output fvd.json", makes="fvd.json"),
+    Run(r"eval\.fvd /data", "--protocol custom --size 16 16 --resamples 20 --output fvd.json", makes="fvd.json"),
+    Elsewhere(r"eval\.fvd train\.s", "eval/test_fvd.py::test_saved_statistics_take_the_place_of_the_videos"),
     Run(r"data\.shards pack ", makes="data/shards/train.shards.json"),
     Run(r"data\.ucf101 check "),
     Run(r"data\.latents (info|verify) ", places=CACHED),

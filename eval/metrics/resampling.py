@@ -70,7 +70,8 @@ def sweep(real: Tensor, generated: Tensor, seed: int) -> Sweep:
     fewest = max(most // 4, 2)
     if fewest <= dim < most // 2:
         fewest = dim + 1
-    counts = sorted({round(count) for count in torch.linspace(fewest, most, SIZES, dtype=torch.float64).tolist()})
+    inverse = torch.linspace(1 / fewest, 1 / most, SIZES, dtype=torch.float64).tolist()
+    counts = sorted({round(1 / each) for each in inverse})
     progress = Progress("sweep", len(counts), "sizes")
     points = []
     for count in counts:
@@ -78,9 +79,9 @@ def sweep(real: Tensor, generated: Tensor, seed: int) -> Sweep:
         progress.advance()
     if fewest <= dim or len(points) < 3:
         return Sweep(tuple(points), None, None)
-    inverse = torch.tensor([[1 / point.count, 1] for point in points], dtype=torch.float64)
+    line = torch.tensor([[1 / point.count, 1] for point in points], dtype=torch.float64)
     values = torch.tensor([[point.distance] for point in points], dtype=torch.float64)
-    slope, limit = torch.linalg.lstsq(inverse, values).solution.flatten().tolist()
+    slope, limit = torch.linalg.lstsq(line, values).solution.flatten().tolist()
     return Sweep(tuple(points), limit, slope)
 
 

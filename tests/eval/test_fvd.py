@@ -259,7 +259,7 @@ def test_two_processes_give_what_one_does(fvd, network, launch, tmp_path):
 @pytest.mark.full
 def test_a_killed_extraction_goes_on_where_it_was(fvd, network, tmp_path):
     real, generated = (tmp_path / f"{name}.npy" for name in ("real", "generated"))
-    np.save(real, videos(1200, 0).numpy())
+    np.save(real, videos(300, 0).numpy())
     np.save(generated, videos(20, 1).numpy())
     cache = tmp_path / "cache"
     command = sys.executable, "-m", "eval.fvd", real, generated, "--features", network, "--cache", cache
