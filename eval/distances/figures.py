@@ -86,6 +86,6 @@ def described(side: FeatureSet) -> dict[str, object]:
         "available": side.available,
         "left_out": list(side.left_out),
         "faults": side.left_out,
-        "fps": side.rate,
+        "fps": side.rates,
         "reference": side.reference,
     }

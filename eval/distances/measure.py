@@ -68,7 +68,7 @@ def features_of(
     order, count = order_of(side.total, args.seed), wanted or side.total
     taken = extractor(side, order, count, recipe.size, SIDES[which])
     path = str((args.real, args.generated)[which])
-    described = path, side.total, side.left_out, side.fps, side.reference
+    described = path, side.total, side.left_out, side.rates, side.reference
     return FeatureSet(taken.features, taken.keys, recipe, *described), taken.rest
 
 

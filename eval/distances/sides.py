@@ -4,7 +4,7 @@ import sys
 from argparse import Namespace
 from pathlib import Path
 
-from eval.features.feature_set import FeatureSet, Recipe, is_saved, load_features
+from eval.features.feature_set import FeatureSet, Recipe, in_words, is_saved, load_features
 from eval.videos.open import is_ucf101, open_source
 from eval.videos.protocol import CUSTOM, PROTOCOLS, require
 from eval.videos.source import Source
@@ -14,6 +14,7 @@ from runtime.errors import UserError
 
 Side = Source | FeatureSet
 SIDES = ("real", "generated")
+TOLERANCE = 1.01  # 29.97 and 30 frames a second are alike
 
 
 def open_sides(args: Namespace) -> tuple[Side, Side]:
@@ -53,24 +54,20 @@ def total(side: Side) -> int:
     return side.count if isinstance(side, FeatureSet) else side.total
 
 
-def rate(side: Side) -> float | None:
-    return side.rate if isinstance(side, FeatureSet) else side.fps
-
-
 def size(side: Side) -> tuple[int, int] | None:
     return side.recipe.size if isinstance(side, FeatureSet) else side.size
 
 
 def check_rates(real: Side, generated: Side) -> None:
     """Raise `UserError` where the two sides' frames lie differently far apart in time; say where it is not known."""
-    ours, theirs = rate(real), rate(generated)
-    if ours and theirs and abs(ours / theirs - 1) > 0.01:
+    ours, theirs = real.rates, generated.rates
+    if ours and theirs and (ours[0] > theirs[1] * TOLERANCE or theirs[0] > ours[1] * TOLERANCE):
         raise UserError(
-            f"real clips run at {ours:g} frames a second, generated ones at {theirs:g}, and the distance would measure "
+            f"real clips run at {in_words(ours)}, generated ones at {in_words(theirs)}, and the distance would measure "
             "that; take both at one rate with --fps"
         )
     if ours and not theirs:
-        warn(f"real clips run at {ours:g} frames a second; if the arrays do not, give their rate with --fps")
+        warn(f"real clips run at {in_words(ours)}; if the arrays do not, give their rate with --fps")
 
 
 def common_size(args: Namespace, real: Side, generated: Side) -> tuple[int, int]:

@@ -38,7 +38,7 @@ def option(name: str, value: object) -> list[str]:
 def facts(real: FeatureSet, generated: FeatureSet) -> list[str]:
     recipe = real.recipe
     sides = [
-        f"{name} {side.count} of {side.available}{f' ({side.reference})' if side.reference else ''} at {rate(side)}"
+        f"{name} {side.count} of {side.available}{f' ({side.reference})' if side.reference else ''} at {side.rate}"
         for name, side in (("real", real), ("generated", generated))
     ]
     height, width = recipe.size
@@ -50,7 +50,3 @@ def facts(real: FeatureSet, generated: FeatureSet) -> list[str]:
         f"SHA-256 {recipe.sha256}",
         f"covariance {COVARIANCE}",
     ]
-
-
-def rate(side: FeatureSet) -> str:
-    return f"{side.rate:g} fps" if side.rate else "unknown or mixed fps"

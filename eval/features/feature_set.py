@@ -50,7 +50,7 @@ class FeatureSet:
         path: of the videos.
         available: how many there were to choose from.
         left_out: names and faults of files that cannot be read or are too short.
-        rate: of the clips in frames a second, None where it is not known.
+        rates: of the clips, as their source has them.
         reference: which published set they are of; empty for any other.
     """
 
@@ -60,12 +60,17 @@ class FeatureSet:
     path: str
     available: int
     left_out: dict[str, str]
-    rate: float | None
+    rates: tuple[float, float] | None
     reference: str
 
     @property
     def count(self) -> int:
         return len(self.features)
+
+    @property
+    def rate(self) -> str:
+        """In words."""
+        return in_words(self.rates) if self.rates else "an unknown rate"
 
     def chosen(self, places: list[int]) -> "FeatureSet":
         """Some of them, in the order in which they stand."""
@@ -76,6 +81,11 @@ class FeatureSet:
         """The features themselves: their mean and covariance follow, and so do intervals and kernel distances."""
         described = {name: value for name, value in vars(self).items() if name != KEY} | {"recipe": asdict(self.recipe)}
         save_tensors(path, {KEY: self.features.contiguous()}, {"feature_set": json.dumps(described)})
+
+
+def in_words(rates: tuple[float, float]) -> str:
+    low, high = rates
+    return f"{low:g} fps" if low == high else f"{low:g} to {high:g} fps"
 
 
 def is_saved(path: Path) -> bool:
@@ -97,6 +107,7 @@ def load_features(path: Path) -> FeatureSet:
         recipe = described.pop("recipe")
         described["recipe"] = Recipe(**recipe | {"size": tuple(recipe["size"])})
         described["keys"] = tuple(described["keys"])
+        described["rates"] = described["rates"] and tuple(described["rates"])
         found = FeatureSet(features, **described)
     except (SafetensorError, KeyError, TypeError, ValueError) as error:
         raise UserError(f"{path} is not what --save_statistics writes; write it again") from error

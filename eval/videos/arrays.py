@@ -47,7 +47,7 @@ class ArraySource:
     path: Path
     window: Window
     resizes = False
-    fps: float | None = None
+    rates = None
     reference = ""
     left_out: dict[str, str] = field(default_factory=dict)
 

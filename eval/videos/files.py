@@ -71,9 +71,9 @@ class FileSource:
         return sizes.pop() if len(sizes) == 1 else None
 
     @property
-    def fps(self) -> float | None:
-        rates = {self.window.fps or info.fps / self.window.stride for info in self.videos}
-        return rates.pop() if len(rates) == 1 else None
+    def rates(self) -> tuple[float, float]:
+        found = [self.window.fps or info.fps / self.window.stride for info in self.videos]
+        return min(found), max(found)
 
     @property
     def videos(self) -> list:

@@ -31,7 +31,7 @@ class Source(Protocol):
         total: how many there are.
         size: their height and width, None where each has its own.
         resizes: whether clips can be cut to another size.
-        fps: the rate of their clips, None where it is not known.
+        rates: the lowest and the highest of their clips, in frames a second; None where they are not known.
         reference: which published set this is, such as "UCF-101 trainlist01"; empty for any other.
         left_out: names and faults of files that cannot be read or are too short.
     """
@@ -39,7 +39,7 @@ class Source(Protocol):
     total: int
     size: tuple[int, int] | None
     resizes: bool
-    fps: float | None
+    rates: tuple[float, float] | None
     reference: str
     left_out: dict[str, str]
 

@@ -301,6 +301,8 @@ def mistakes(tmp_path_factory):
     (folder / "broken/a.mp4").write_text("no video")
     write_videos(folder / "slow", videos(3, 2), fps=8)
     write_videos(folder / "fast", videos(3, 3), fps=25)
+    write_videos(folder / "mixed/a", videos(3, 6), fps=25)
+    write_videos(folder / "mixed/b", videos(3, 7), fps=30)
     write_videos(folder / "wide", videos(3, 4, w=64), fps=25)
     return folder
 
@@ -327,7 +329,8 @@ def mistakes(tmp_path_factory):
         ("good.npz", "nine.npz", ["--frames", "9"], "at least 10 frames"),
         ("good.npz", "large.npz", [], "real videos have 24x32, generated ones 48x32; give both at one size"),
         ("good.npz", "large.npz", ["--size", "24", "32"], "give both at one size, since a resize"),
-        ("fast", "slow", [], "real clips run at 25 frames a second, generated ones at 8"),
+        ("fast", "slow", [], "real clips run at 25 fps, generated ones at 8 fps"),
+        ("mixed", "slow", [], "real clips run at 25 to 30 fps, generated ones at 8 fps"),
         ("fast", "wide", [], "say with --size HEIGHT WIDTH"),
         ("good.npz", "one.npz", [], "at least 2 samples"),
         ("good.npz", "good.npz", [], "are both"),
@@ -364,7 +367,7 @@ def test_what_is_allowed_and_suspicious_is_said(fvd, tmp_path, mistakes):
     assert "1 videos are on both sides" in said.err
     assert "3 of 8 generated videos are copies of others" in said.err
     _, said = fvd(mistakes / "fast", mistakes / "other.npz")
-    assert "real clips run at 25 frames a second; if the arrays do not" in said.err
+    assert "real clips run at 25 fps; if the arrays do not" in said.err
 
 
 def test_a_protocol_that_wants_more_videos_than_there_are_says_so(fvd, tmp_path):
