@@ -22,7 +22,7 @@ from data.config import DataConfig
 from data.index import UNLABELLED, open_index
 from data.video.frames import to_float
 from eval.measures.augmentation import augment
-from eval.measures.frechet import FeatureStatistics, frechet_distance
+from eval.metrics.gaussian import Gaussian, frechet_distance, gaussian, merged, moments
 from runtime import distributed
 from runtime.errors import UserError
 from runtime.files import write_json
@@ -147,17 +147,17 @@ def accuracy(model: MotionClassifier, videos: Tensor, labels: Tensor) -> float:
     return (predict(model, videos) == labels).double().mean().item()
 
 
-@torch.inference_mode()
 def classifier_frechet(model: MotionClassifier, a: Tensor, b: Tensor) -> float:
     """The Fréchet distance of two sets of uint8 videos `n c t h w` in the classifier's features (no FVD)."""
-    return frechet_distance(feature_statistics(model, a), feature_statistics(model, b))
+    return frechet_distance(fitted(model, a), fitted(model, b))
 
 
-def feature_statistics(model: MotionClassifier, videos: Tensor) -> FeatureStatistics:
-    statistics = FeatureStatistics(model.dim)
-    for part in videos.split(BATCH):
-        statistics.update(model.features(to_float(part.to(model.head.weight.device))))
-    return statistics
+@torch.inference_mode()
+def fitted(model: MotionClassifier, videos: Tensor) -> Gaussian:
+    """Fitted to the features of uint8 videos `n c t h w`. Raises `UserError` for fewer than two."""
+    device = model.head.weight.device
+    parts = [moments(model.features(to_float(part.to(device))).cpu()) for part in videos.split(BATCH)]
+    return gaussian(merged(torch.stack(parts)))
 
 
 def save_classifier(model: MotionClassifier, folder: Path, **record: object) -> None:

@@ -1,209 +1,117 @@
-"""Fréchet video distance (arXiv 1812.01717) between real and generated videos.
+"""Fréchet video distance (arXiv 1812.01717) between real and generated videos, with what tells how far to trust it.
 
 `python eval/fvd.py REAL GENERATED --features i3d_torchscript.pt --protocol styleganv-2048 --output fvd.json`
 
-REAL and GENERATED are folders of videos, array files (`.npz`, `.safetensors`: uint8 `n t h w c` under `videos`) or
-folders that hold `samples.safetensors`; REAL may be the folder of UCF-101.
+REAL and GENERATED are folders of videos, array files (`.npz`, `.npy`, `.safetensors`, `.pt`: uint8 `n t h w c` under
+`videos`), folders that hold `samples.safetensors`, packed shards, the folder of UCF-101, or what `--save_statistics`
+wrote; in any mix, on any number of processes.
 """
 
 import argparse
 import sys
-from collections.abc import Iterator
-from dataclasses import asdict, dataclass
-from itertools import islice
 from pathlib import Path
 
-import torch
-from torch import Tensor
-
-from eval.measures.features import I3D, SETTING
-from eval.measures.frechet import FeatureStatistics, frechet_distance
-from eval.measures.sources import Source, Window, is_ucf101, open_source
+from eval.distances.measure import measure
+from eval.features.i3d import WEIGHTS
+from eval.features.network import NETWORKS
+from eval.videos.protocol import CUSTOM, FRAMES, PROTOCOLS, SPLIT, STRIDE, settle
 from runtime import distributed
 from runtime.errors import UserError
 from runtime.files import write_json
 from runtime.options import OptionParser
-from runtime.progress import Progress
 from runtime.script import script
 
-
-@dataclass(frozen=True)
-class Protocol:
-    """What a published figure was measured on.
-
-    Attributes:
-        split: of UCF-101, the reference; None leaves it to the user.
-        num_real, num_generated: clips of each; None takes all there are.
-    """
-
-    split: str | None
-    num_real: int | None
-    num_generated: int | None
+FEWEST_RESAMPLES = 20  # of which one lies outside the interval
+NAMED = 5  # faulty files in what is printed; all are in the JSON file
 
 
-PROTOCOLS = {
-    "styleganv-2048": Protocol("train", 2048, 2048),
-    "magvit-10k": Protocol("train", None, 10_000),
-    "heldout": Protocol("test", None, None),
-    "custom": Protocol(None, None, None),
-}
-
-
-def fvd(real: FeatureStatistics, generated: FeatureStatistics) -> float:
-    """The Fréchet distance of the I3D's logits; warns where the covariances cannot be of full rank."""
-    fewest = min(real.count, generated.count)
-    if fewest <= real.dim:
-        warn(f"{fewest} videos give {real.dim} features a singular covariance: compare only with equally many videos")
-    return frechet_distance(real, generated)
-
-
-def feature_statistics(
-    clips: Iterator[Tensor], count: int, features: I3D, batch_size: int, what: str
-) -> FeatureStatistics:
-    """Statistics of the features of clips `t h w c`, with memory for one batch of them."""
-    statistics, progress = FeatureStatistics(features.dim), Progress(what, count, "videos")
-    while batch := list(islice(clips, batch_size)):
-        statistics.update(features(torch.stack(batch)))
-        progress.advance(len(batch))
-    return statistics
-
-
-def evaluate(args: argparse.Namespace) -> dict[str, object]:
-    """The whole of what the script does but writing; returns what the JSON file holds."""
-    protocol = PROTOCOLS[args.protocol]
-    check_reference(args.protocol, protocol, args)
-    features = open_features(args.features)
-    window, split = Window(args.frames, args.frame_stride, args.fps, args.seed), protocol.split or args.split
-    cache = args.output and args.output.parent
-    real, generated = (open_source(path, window, split, args.fold, cache) for path in (args.real, args.generated))
-    check_rates(real, generated)
-    size = tuple(args.size) if args.size else common_size(real, generated)
-    counts = protocol.num_real, protocol.num_generated
-    statistics = [
-        measure(source, name, count, size, features, args)
-        for name, source, count in zip(("real", "generated"), (real, generated), counts, strict=True)
-    ]
-    return {
-        "fvd": fvd(*statistics),
-        "num_real": statistics[0].count,
-        "num_generated": statistics[1].count,
-        "protocol": args.protocol,
-        "features": {"file": features.path.name, "sha256": features.sha256},
-        "verified": features.verified,
-        "covariance": "unbiased",
-        "clips": {**asdict(window), "size": size},
-        "real": describe(args.real, real) | ({"split": split, "fold": args.fold} if is_ucf101(args.real) else {}),
-        "generated": describe(args.generated, generated),
-    }
-
-
-def open_features(path: Path | None) -> I3D:
-    features = I3D(path, distributed.device())
-    if not features.verified:
-        warn(f"the SHA-256 of {features.path} is not that of the known I3D: the figure compares with no published one")
-    return features
-
-
-def measure(
-    source: Source, name: str, wanted: int | None, size: tuple[int, int], features: I3D, args: argparse.Namespace
-) -> FeatureStatistics:
-    """Statistics of one side, of as many clips as the protocol wants."""
-    count = require(name, wanted, source.total, args.protocol)
-    statistics = feature_statistics(source.clips(count, size), count, features, args.batch_size, name)
-    require(name, wanted, statistics.count, args.protocol)  # some may have turned out broken
-    return statistics
-
-
-def describe(path: Path, source: Source) -> dict[str, object]:
-    return {"path": str(path), "available": source.total, "left_out": source.left_out}
-
-
-def check_reference(name: str, protocol: Protocol, args: argparse.Namespace) -> None:
-    """A protocol's figures compare only if made of its reference and with its clips."""
-    if protocol.split is None:
-        return
-    if not is_ucf101(args.real):
-        raise UserError(
-            f"{name} measures against UCF-101's {protocol.split}list: give its folder (UCF-101/ and ucfTrainTestlist/) "
-            "as REAL, or use --protocol custom"
-        )
-    if args.frames != 16:
-        raise UserError(f"{name} is defined on 16 frames, not {args.frames}; use --protocol custom")
-
-
-def require(name: str, wanted: int | None, available: int, protocol: str) -> int:
-    """How many clips to take. Videos are never taken twice to make up a number."""
-    if wanted is not None and available < wanted:
-        raise UserError(
-            f"{protocol} needs {wanted} {name} videos, there are {available}; make more or use --protocol custom"
-        )
-    return wanted or available
-
-
-def check_rates(real: Source, generated: Source) -> None:
-    """Say so where the two sides' frames lie differently far apart in time, as far as that is known."""
-    if real.fps and generated.fps and abs(real.fps / generated.fps - 1) > 0.01:
-        warn(
-            f"real clips run at {real.fps:g} frames a second, generated ones at {generated.fps:g}: "
-            "the distance measures that too; --fps takes both at one rate"
-        )
-    elif real.fps and not generated.fps:
-        warn(f"real clips run at {real.fps:g} frames a second; if the arrays do not, give their rate with --fps")
-
-
-def common_size(real: Source, generated: Source) -> tuple[int, int]:
-    """The generated videos' size, which real ones are cut to."""
-    size = generated.size or real.size
-    if size is None:
-        raise UserError("the videos differ in size; say with --size HEIGHT WIDTH what to cut them to")
-    return size
-
-
-def warn(message: str) -> None:
-    print(f"warning: {message}", file=sys.stderr)
+def options() -> OptionParser:
+    parser = OptionParser(description="Fréchet video distance of two sets of videos.")
+    what = "folder of videos, array file, shards, saved statistics"
+    parser.add_argument("real", type=Path, metavar="REAL", help=f"{what}, or UCF-101's folder")
+    parser.add_argument("generated", type=Path, metavar="GENERATED", help=what)
+    parser.add_argument("--features", type=Path, help=f"the network's file (I3D's default: as {WEIGHTS.setting} says)")
+    parser.add_argument("--feature_network", choices=NETWORKS, default="i3d")
+    parser.add_argument("--protocol", choices=PROTOCOLS, default=CUSTOM, help=f"{CUSTOM} takes all of both")
+    parser.add_argument("--num_real", type=int, help="how many real videos")
+    parser.add_argument("--num_generated", type=int, help="how many generated videos")
+    parser.add_argument("--frames", type=int, help=f"of a clip (default: {FRAMES})")
+    parser.add_argument("--frame_stride", type=int, help=f"of both sides alike (default: {STRIDE})")
+    parser.add_argument("--fps", type=float, help="take the frames of video files at this rate instead")
+    parser.add_argument("--size", type=int, nargs=2, metavar=("H", "W"), help="what video files are cut to")
+    parser.add_argument("--split", choices=("train", "test"), help=f"of UCF-101 or shards (default: {SPLIT})")
+    parser.add_argument("--fold", type=int, choices=(1, 2, 3), default=1)
+    parser.add_argument("--seed", type=int, default=0, help="of the choice of videos and windows")
+    parser.add_argument("--resamples", type=int, default=200, help="for the interval; 0 leaves it and the sweep out")
+    parser.add_argument("--checks", action="store_true", help="real against real, and against itself without motion")
+    parser.add_argument("--output", type=Path, help="JSON file to write, with a picture of the sweep beside it")
+    parser.add_argument("--save_statistics", type=Path, metavar="FILE", help="write what was found of REAL")
+    parser.add_argument("--cache", type=Path, help="folder that keeps features (default: fvd_cache beside --output)")
+    parser.add_argument("--batch_size", type=int, default=8)
+    parser.add_argument("--workers", type=int, help="threads that decode (default: one for each core)")
+    return parser
 
 
 def parse(argv: list[str]) -> argparse.Namespace:
-    parser = OptionParser(description="Fréchet video distance of two sets of videos.")
-    parser.add_argument("real", type=Path, metavar="REAL", help="folder of videos, array file, or UCF-101's folder")
-    parser.add_argument("generated", type=Path, metavar="GENERATED", help="folder of videos or array file")
-    parser.add_argument("--features", type=Path, help=f"i3d_torchscript.pt (default: the environment's {SETTING})")
-    parser.add_argument("--protocol", choices=PROTOCOLS, default="custom", help="custom takes all of both")
-    parser.add_argument("--output", type=Path, help="JSON file to write")
-    parser.add_argument("--batch_size", type=int, default=8)
-    parser.add_argument("--frames", type=int, default=16)
-    parser.add_argument("--frame_stride", type=int, default=1, help="of both sides alike (default: consecutive frames)")
-    parser.add_argument("--fps", type=float, help="take the frames of video files at this rate instead")
-    parser.add_argument("--size", type=int, nargs=2, metavar=("H", "W"), help="what video files are cut to")
-    parser.add_argument(
-        "--split", choices=("train", "test"), default="train", help="of UCF-101, with --protocol custom"
-    )
-    parser.add_argument("--fold", type=int, choices=(1, 2, 3), default=1)
-    parser.add_argument("--seed", type=int, default=0, help="of the choice of videos and windows")
-    args = parser.parse_args(argv)
-    for name in ("batch_size", "frames", "frame_stride", "fps"):
+    args = options().parse_args(argv)
+    for name in ("batch_size", "frames", "frame_stride", "fps", "num_real", "num_generated", "workers"):
         if (value := getattr(args, name)) is not None and value <= 0:
             raise UserError(f"--{name} must be positive, not {value:g}")
     if args.size and min(args.size) < 1:
         raise UserError("--size must be positive")
-    if args.fps and args.frame_stride != 1:
+    if args.fps and args.frame_stride not in (None, 1):
         raise UserError("give either --fps or --frame_stride")
+    if args.resamples and args.resamples < FEWEST_RESAMPLES:
+        raise UserError(f"an interval needs --resamples of at least {FEWEST_RESAMPLES}, or 0 for none")
+    if args.save_statistics and args.save_statistics.suffix != ".safetensors":
+        raise UserError(f"--save_statistics writes a .safetensors file, not {args.save_statistics.name}")
+    settle(args)
+    args.cache = args.cache or (args.output and args.output.parent / "fvd_cache")
+    args.workers = args.workers or max(distributed.cores(), 1)
     return args
+
+
+def show(result: dict[str, object]) -> None:
+    """The figures in a few lines."""
+    counts = f"{result['num_real']} real, {result['num_generated']} generated videos"
+    print(f"FVD {result['fvd']:.2f} ({result['protocol']}; {counts}; {result['features']['file']})")
+    if "interval" in result:
+        low, high = result["interval"]
+        print(f"95 % of such figures: {low:.2f} to {high:.2f}")
+    if result.get("fvd_infinity") is not None:
+        print(f"extrapolated to infinitely many videos: {result['fvd_infinity']:.2f}")
+    print(f"kernel distance {result['kernel_distance']:.4g}")
+    if "checks" in result:
+        floor, order = result["checks"]["floor"], result["checks"]["order"]
+        print(f"at {floor['count']} videos: real {floor['real']:.2f}, generated {floor['generated']:.2f}")
+        shuffled, unshuffled = order["shuffled"], order["unshuffled"]
+        print(f"halves of the real videos: frames shuffled {shuffled:.2f}, as they are {unshuffled:.2f}")
+    for side in ("real", "generated"):
+        if faults := list(result[side]["faults"].items()):
+            named = "; ".join(f"{name}: {fault}" for name, fault in faults[:NAMED])
+            print(f"{side}: {len(faults)} files are broken or too short and left out: {named}")
+    print(f"to repeat it: {result['protocol_string']}")
+
+
+def write(result: dict[str, object], output: Path) -> None:
+    """The JSON file, and the sweep as a picture beside it."""
+    output.parent.mkdir(parents=True, exist_ok=True)
+    write_json(output, result)
+    if "sweep" in result:
+        from eval.distances.picture import draw_sweep
+
+        draw_sweep(result, output.with_suffix(".png"))
 
 
 @script
 def main(argv: list[str]) -> None:
     args = parse(argv)
-    if args.output:
-        args.output.parent.mkdir(parents=True, exist_ok=True)
-    result = evaluate(args)
-    counts = f"{result['num_real']} real, {result['num_generated']} generated videos"
-    print(f"FVD {result['fvd']:.2f} ({result['protocol']}; {counts}; {result['features']['file']})")
-    for side in ("real", "generated"):
-        if left_out := result[side]["left_out"]:
-            print(f"{side}: {len(left_out)} files are broken or too short and left out, the first is {left_out[0]}")
-    if args.output:
-        write_json(args.output, result)
+    with distributed.processes():
+        result = measure(args)
+        if distributed.is_main():
+            show(result)
+            if args.output:
+                write(result, args.output)
 
 
 if __name__ == "__main__":

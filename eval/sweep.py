@@ -17,8 +17,8 @@ import torch
 from einops import rearrange
 from torch import Tensor
 
-from eval.classifier import MotionClassifier, TrainingConfig, accuracy, feature_statistics, load_or_train
-from eval.measures.frechet import FeatureStatistics, frechet_distance
+from eval.classifier import MotionClassifier, TrainingConfig, accuracy, fitted, load_or_train
+from eval.metrics.gaussian import Gaussian, frechet_distance
 from eval.report import all_videos, open_autoencoder, open_clips
 from generator.diffusion.schedulers import check_steps, exchanged, name_of
 from generator.draw import Sampling, draw, open_pipeline
@@ -45,12 +45,12 @@ class Judge:
         self.classifier: MotionClassifier = load_or_train(
             train, self.test, run / "evaluation/classifier", TrainingConfig(steps=classifier_steps)
         )
-        self.real: FeatureStatistics = feature_statistics(self.classifier, all_videos(self.test))
+        self.real: Gaussian = fitted(self.classifier, all_videos(self.test))
 
     def __call__(self, videos: Tensor, labels: Tensor) -> dict[str, float]:
         """Of uint8 videos `n t h w c` of the classes `labels: n`."""
         videos = rearrange(videos, "n t h w c -> n c t h w")
-        distance = frechet_distance(self.real, feature_statistics(self.classifier, videos))
+        distance = frechet_distance(self.real, fitted(self.classifier, videos))
         return {"accuracy": accuracy(self.classifier, videos, labels), "classifier_frechet": distance}
 
 

@@ -6,7 +6,7 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 
-def save_tensors(path: Path, tensors: dict[str, Tensor]) -> None:
+def save_tensors(path: Path, tensors: dict[str, Tensor], metadata: dict[str, str] | None = None) -> None:
     partial = path.with_name(f".{path.name}.partial")
-    save_file(tensors, partial)
+    save_file(tensors, partial, metadata)
     partial.replace(path)

@@ -14,7 +14,7 @@ from torch.distributed.run import get_args_parser
 
 from autoencoder.model import VidTwin
 from autoencoder.stage1.config import Stage1Config
-from eval.fvd import PROTOCOLS
+from eval.videos.protocol import PROTOCOLS
 from generator.stage2 import Stage2Config
 from runtime.config import parse
 from runtime.errors import UserError
@@ -94,7 +94,16 @@ RULES = (
         (("runs/demo", "runs/base"),),
         "runs/base/report.html",
     ),
-    Run(r"eval\.fvd ", "--protocol custom --output fvd.json", makes="fvd.json"),
+    Run(
+        r"eval\.fvd /data(?!.*videomae)",
+        "--protocol custom --size 16 16 --resamples 20 --output fvd.json",
+        makes="fvd.json",
+    ),
+    Elsewhere(
+        r"eval\.fvd .*videomae",
+        "eval/test_features.py::test_a_checkpoint_in_the_published_names_is_taken_and_any_other_is_not",
+    ),
+    Elsewhere(r"eval\.fvd train\.s", "eval/test_fvd.py::test_saved_statistics_take_the_place_of_the_videos"),
     Run(r"data\.shards pack ", makes="data/shards/train.shards.json"),
     Run(r"data\.ucf101 check "),
     Run(r"data\.latents (info|verify) ", places=CACHED),

@@ -1,4 +1,4 @@
-"""Measures: the Fréchet distance and the features and videos it is taken of, which clips are evaluated, cost of models.
+"""Measures: which clips are evaluated, joints of windows, errors of denoising, cost of models.
 
 May import `autoencoder`, `generator`, `data` and `runtime`, and no command of `eval`.
 """

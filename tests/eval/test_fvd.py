@@ -1,36 +1,30 @@
 """FVD from files to figure, with a small network of the I3D's signature in its place."""
 
 import json
+import os
+import shlex
+import signal
+import subprocess
+import sys
+import time
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
-import torch.nn.functional as F
+from PIL import Image
 from safetensors.torch import save_file
-from torch import Tensor, nn
 
+from data.shards.pack import main as pack
 from data.video.frames import decode_all, probe, write_video
+from eval.features.i3d import I3D
 from eval.fvd import main
-from eval.measures.features import I3D
-from eval.measures.frechet import FeatureStatistics, frechet_distance
+from eval.metrics.gaussian import fit, frechet_distance
+from eval.metrics.mmd import kernel_distance
+from tests.conftest import clean_environment
+from tests.eval.stand_ins import StandIn, videos
 
-
-class StandIn(nn.Module):
-    """The signature of the I3D; 400 smooth functions of pixel means in 4×5×5 cells."""
-
-    def __init__(self):
-        super().__init__()
-        numbers = torch.Generator().manual_seed(0)
-        self.register_buffer("mix", torch.randn(300, 400, generator=numbers))
-
-    def forward(self, x: Tensor, rescale: bool = False, resize: bool = False, return_features: bool = False) -> Tensor:
-        if rescale or resize or not return_features:
-            raise ValueError("called in another way than FVD calls the I3D")
-        if x.shape[3] != 224 or x.shape[4] != 224 or x.abs().max() > 1.0001:  # interpolation rounds
-            raise ValueError("not what the I3D takes")
-        return torch.tanh(F.adaptive_avg_pool3d(x, [4, 5, 5]).flatten(1) @ self.mix)
-
+ROOT = Path(__file__).parents[2]
 
 # torch marks TorchScript as deprecated; the published network exists in no other form.
 pytestmark = pytest.mark.filterwarnings("ignore:.*torch.jit.*:FutureWarning")
@@ -43,60 +37,64 @@ def network(tmp_path_factory):
     return path
 
 
-def videos(n, seed, t=16, h=24, w=32):
-    return torch.randint(256, (n, t, h, w, 3), generator=torch.Generator().manual_seed(seed), dtype=torch.uint8)
+@pytest.fixture
+def fvd(network, processes, capsys, tmp_path):
+    """Run the command; what its JSON file holds, or its error, and what it said."""
+
+    def run(*arguments, code=0):
+        out = tmp_path / "result" / "fvd.json"
+        given = "--resamples", "0", "--features", network, "--output", out, *arguments
+        assert main([str(each) for each in given]) == code, capsys.readouterr().err
+        said = capsys.readouterr()
+        if code:
+            [error] = [line for line in said.err.splitlines() if line.startswith("error: ")]
+            return error
+        return json.loads(out.read_text()), said
+
+    return run
 
 
 def distance(network, real, generated):
-    sides = []
-    for side in (real, generated):
-        statistics = FeatureStatistics(400)
-        statistics.update(I3D(network)(side))
-        sides.append(statistics)
-    return frechet_distance(*sides)
+    return frechet_distance(*(fit(I3D(network)(side)) for side in (real, generated)))
 
 
-def run(capsys, *arguments):
-    code = main([str(argument) for argument in arguments])
-    return code, capsys.readouterr()
+def write_videos(folder, every, fps=25):
+    for i, video in enumerate(every):
+        path = folder / f"class{i % 2}" / f"{i}.mp4"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        write_video(path, video, fps)
+    return folder
 
 
-def test_arrays_of_both_kinds_give_the_direct_figure_in_json(network, tmp_path, capsys):
+def test_every_kind_of_array_gives_the_direct_figure(network, fvd, tmp_path):
     real, generated = videos(9, 0), videos(7, 1)
     np.savez_compressed(tmp_path / "real.npz", videos=real.numpy())
     (tmp_path / "samples").mkdir()
     save_file({"videos": generated}, tmp_path / "samples" / "samples.safetensors")
-    out = tmp_path / "results" / "fvd.json"
-    code, said = run(
-        capsys, tmp_path / "real.npz", tmp_path / "samples", "--features", network, "--output", out, "--batch-size", 4
-    )
-    result = json.loads(out.read_text())
-    assert code == 0
-    assert result["fvd"] == pytest.approx(distance(network, real, generated), rel=1e-5)
-    assert (result["num_real"], result["num_generated"], result["protocol"]) == (9, 7, "custom")
-    assert result["features"]["file"] == "stand_in.pt"
-    assert len(result["features"]["sha256"]) == 64
-    assert result["verified"] is False
+    np.save(tmp_path / "real.npy", real.numpy())
+    torch.save({"videos": generated}, tmp_path / "generated.pt")
+    expected = distance(network, real, generated)
+    for sides in (("real.npz", "samples"), ("real.npy", "generated.pt")):
+        result, said = fvd(*(tmp_path / side for side in sides), "--batch-size", 4)
+        assert result["fvd"] == pytest.approx(expected, rel=1e-5)
+        assert (result["num_real"], result["num_generated"], result["protocol"]) == (9, 7, "custom")
+        assert (result["features"]["file"], len(result["features"]["sha256"])) == ("stand_in.pt", 64)
+        assert result["verified"] is False
+    features = (I3D(network)(side) for side in (real, generated))
+    assert result["kernel_distance"] == pytest.approx(kernel_distance(*features), rel=1e-5)
     assert "not that of the known I3D" in said.err
     assert "singular covariance" in said.err
-    assert list(out.parent.iterdir()) == [out]
 
 
-def test_folders_of_videos_take_windows_of_their_files_and_leave_bad_ones_out(network, tmp_path, capsys):
+def test_folders_take_windows_of_their_files_and_name_the_bad_ones(network, fvd, tmp_path):
     for side, count in (("real", 4), ("generated", 3)):
-        for i, video in enumerate(videos(count, 10 + count)):
-            path = tmp_path / side / f"class{i % 2}" / f"{i}.mp4"
-            path.parent.mkdir(parents=True, exist_ok=True)
-            write_video(path, video, 25)
+        write_videos(tmp_path / side, videos(count, 10 + count))
     write_video(tmp_path / "real" / "short.mp4", videos(1, 3)[0, :9], 25)
     (tmp_path / "real" / "broken.mp4").write_text("no video")
-    out = tmp_path / "fvd.json"
-    code, said = run(capsys, tmp_path / "real", tmp_path / "generated", "--features", network, "--output", out)
-    result = json.loads(out.read_text())
-    assert code == 0
+    result, said = fvd(tmp_path / "real", tmp_path / "generated")
     assert (result["num_real"], result["num_generated"]) == (4, 3)
-    assert sorted(Path(name).name for name in result["real"]["left_out"]) == ["broken.mp4", "short.mp4"]
-    assert "2 files" in said.out
+    assert sorted(result["real"]["left_out"]) == ["broken.mp4", "short.mp4"]
+    assert "real: 2 files are broken or too short and left out: broken.mp4: is no video" in said.out
     decoded = [
         torch.stack([decode_all(probe(path)) for path in sorted((tmp_path / side).rglob("class*/*.mp4"))])
         for side in ("real", "generated")
@@ -104,86 +102,297 @@ def test_folders_of_videos_take_windows_of_their_files_and_leave_bad_ones_out(ne
     assert result["fvd"] == pytest.approx(distance(network, *decoded), rel=1e-5)
 
 
-def test_a_stride_is_the_same_on_both_sides(network, tmp_path, capsys):
-    real = videos(5, 0, t=31)
-    np.savez(tmp_path / "real.npz", videos=real.numpy())
-    for i, video in enumerate(real[:, ::2]):
-        write_video(tmp_path / f"{i}.mp4", video, 8)
-    np.savez(tmp_path / "generated.npz", videos=real[:, :31].flip(0).numpy())
-    out = tmp_path / "fvd.json"
-    arrays = tmp_path / "real.npz", tmp_path / "generated.npz", "--features", network, "--output", out
-    assert run(capsys, *arrays, "--frame-stride", 2)[0] == 0
-    assert json.loads(out.read_text())["fvd"] == pytest.approx(0, abs=1e-3)
+def test_a_file_that_breaks_after_it_was_indexed_gives_way_to_another(fvd, tmp_path):
+    real = write_videos(tmp_path / "real", videos(6, 0))
+    np.save(tmp_path / "generated.npy", videos(4, 1).numpy())
+    first, _ = fvd(real, tmp_path / "generated.npy", "--num_real", 4)
+    broken = real / "class0/2.mp4"
+    stamp = broken.stat()
+    broken.write_bytes(b"\0" * stamp.st_size)
+    os.utime(broken, ns=(stamp.st_atime_ns, stamp.st_mtime_ns))  # the index is none the wiser
+    second, _ = fvd(real, tmp_path / "generated.npy", "--num_real", 5)
+    assert (first["num_real"], second["num_real"]) == (4, 5)
+    assert second["real"]["left_out"] == ["class0/2.mp4"]
+    assert "custom needs 6 real videos, there are 5" in fvd(real, tmp_path / "generated.npy", "--num_real", 6, code=2)
 
 
-def test_frames_are_resized_in_float_without_antialiasing_to_the_full_range(network):
-    small = videos(2, 0, h=48, w=64)
-    frames = small.permute(0, 4, 1, 2, 3).double() / 127.5 - 1
-    expected = F.interpolate(frames, (16, 224, 224), mode="trilinear", align_corners=False)
-    direct = StandIn()(expected.float(), return_features=True)
-    torch.testing.assert_close(I3D(network)(small), direct, rtol=1e-3, atol=1e-4)
+def test_packed_shards_are_the_folder_that_was_packed(network, fvd, tmp_path, capsys):
+    folder = write_videos(tmp_path / "whole", videos(5, 0))
+    np.save(tmp_path / "generated.npy", videos(4, 1).numpy())
+    assert pack(["pack", str(folder), str(tmp_path / "packed")]) == 0
+    capsys.readouterr()
+    (folder / "class0/0.mp4").unlink()  # which packing holds out
+    packed, plain = (fvd(side, tmp_path / "generated.npy")[0] for side in (tmp_path / "packed", folder))
+    assert packed["num_real"] == plain["num_real"] == 4
+    assert packed["fvd"] == pytest.approx(plain["fvd"], rel=1e-6)
 
 
-def bad_inputs(tmp_path):
-    np.savez(tmp_path / "good.npz", videos=videos(3, 0).numpy())
-    np.savez(tmp_path / "float.npz", videos=np.zeros((3, 16, 24, 32, 3), np.float32))
-    np.savez(tmp_path / "nine.npz", videos=videos(3, 0, t=9).numpy())
-    np.savez(tmp_path / "large.npz", videos=videos(3, 0, h=48).numpy())
-    np.savez(tmp_path / "one.npz", videos=videos(1, 0).numpy())
-    (tmp_path / "text.npz").write_text("no array")
-    (tmp_path / "empty").mkdir()
-    return tmp_path / "good.npz"
+def test_a_stride_is_the_same_on_both_sides(network, fvd, tmp_path):
+    real, generated = videos(5, 0, t=31), videos(5, 1, t=31)
+    for name, array in (("real", real), ("generated", generated)):
+        np.save(tmp_path / f"{name}.npy", array.numpy())
+    result, _ = fvd(tmp_path / "real.npy", tmp_path / "generated.npy", "--frame-stride", 2)
+    assert result["fvd"] == pytest.approx(distance(network, real[:, ::2], generated[:, ::2]), rel=1e-5)
+
+
+def test_the_protocol_string_repeats_the_figure(fvd, tmp_path):
+    real = write_videos(tmp_path / "real", videos(6, 0, t=40))
+    np.save(tmp_path / "generated.npy", videos(7, 1).numpy())
+    options = "--num_real", 4, "--num_generated", 5, "--fps", 12.5, "--seed", 3
+    first, said = fvd(real, tmp_path / "generated.npy", *options)
+    line = first["protocol_string"]
+    assert line in said.out
+    for fact in (
+        "real 4 of 6 at 12.5 fps",
+        first["features"]["sha256"],
+        "unbiased (n - 1)",
+        "224x224 bilinear",
+        "[-1, 1]",
+    ):
+        assert fact in line.partition("#")[2]
+    again, _ = fvd(real, tmp_path / "generated.npy", *shlex.split(line, comments=True))
+    assert again == first
+    other, _ = fvd(real, tmp_path / "generated.npy", *options[:-1], 4)
+    assert other["fvd"] != first["fvd"]
+
+
+def test_saved_statistics_take_the_place_of_the_videos(fvd, tmp_path):
+    real = write_videos(tmp_path / "real", videos(5, 0))
+    np.save(tmp_path / "generated.npy", videos(4, 1).numpy())
+    saved = tmp_path / "kept" / "real.safetensors"
+    first, _ = fvd(real, tmp_path / "generated.npy", "--save_statistics", saved)
+    second, _ = fvd(saved, tmp_path / "generated.npy")
+    assert second == first
+    swapped, _ = fvd(tmp_path / "generated.npy", saved)
+    assert swapped["fvd"] == pytest.approx(first["fvd"], rel=1e-9)
+    both, _ = fvd(saved, tmp_path / "generated.npy", "--save_statistics", tmp_path / "copy.safetensors")
+    assert both["fvd"] == first["fvd"]
+    assert fvd(saved, tmp_path / "copy.safetensors", code=2).startswith("error: all 5 videos of one side")
+    for options, message in (
+        (("--frames", 12), "holds features with frames 16, the other side has 12"),
+        (("--checks",), "--checks needs the real videos themselves"),
+        (("--protocol", "heldout"), "measures against UCF-101 testlist01"),
+    ):
+        assert message in fvd(saved, tmp_path / "generated.npy", *options, code=2)
+    np.save(tmp_path / "large.npy", videos(4, 1, h=48).numpy())
+    assert "real videos have 24x32, generated ones 48x32" in fvd(saved, tmp_path / "large.npy", code=2)
+
+
+def test_a_changed_file_loses_its_own_features_only(fvd, tmp_path, monkeypatch):
+    computed, whole = [], I3D.__call__
+    monkeypatch.setattr(I3D, "__call__", lambda self, batch: computed.append(len(batch)) or whole(self, batch))
+
+    def features_computed(*arguments):
+        computed.clear()
+        fvd(tmp_path / "real", tmp_path / "generated.npy", *arguments)
+        return sum(computed)
+
+    write_videos(tmp_path / "real", videos(6, 0))
+    np.save(tmp_path / "generated.npy", videos(4, 1).numpy())
+    assert features_computed() == 10
+    assert features_computed() == 0
+    write_video(tmp_path / "real/class0/2.mp4", videos(1, 9)[0], 25)
+    assert features_computed() == 1
+    write_video(tmp_path / "real/class0/another.mp4", videos(1, 8)[0], 25)
+    assert features_computed() == 1
+    array = videos(4, 1)
+    array[2] = 255 - array[2]
+    np.save(tmp_path / "generated.npy", array.numpy())
+    assert features_computed() == 1
+    assert features_computed("--frames", 12) == 11  # another window
+
+
+def test_interval_sweep_and_checks_stand_beside_the_figure(fvd, network, tmp_path):
+    real, generated = videos(12, 0), videos(6, 1)
+    np.save(tmp_path / "real.npy", real.numpy())
+    np.save(tmp_path / "generated.npy", (generated // 2).numpy())
+    options = "--num_real", 6, "--resamples", 20, "--checks"
+    result, said = fvd(tmp_path / "real.npy", tmp_path / "generated.npy", *options)
+    low, high = result["interval"]
+    assert low < result["fvd"] < high
+    assert result["sweep"][-1] == {"count": 6, "distance": pytest.approx(result["fvd"], rel=1e-6)}
+    assert result["fvd_infinity"] is None
+    assert "too few videos to extrapolate" in said.err
+    floor, order = result["checks"]["floor"], result["checks"]["order"]
+    assert floor["count"] == 6
+    assert floor["real"] < floor["generated"] == pytest.approx(result["fvd"], rel=1e-6)
+    assert set(order) == {"shuffled", "unshuffled", "passed"}
+    with Image.open(tmp_path / "result/fvd.png") as picture:
+        assert min(picture.size) > 300
+
+
+def test_shuffled_frames_of_moving_videos_score_worse(fvd, tmp_path):
+    """Brightness that rises through a clip: a network with a time axis sees its order."""
+    numbers = torch.Generator().manual_seed(0)
+    level = torch.linspace(30, 220, 16) + 10 * torch.randn(24, 1, generator=numbers)
+    moving = level[:, :, None, None, None].expand(-1, -1, 24, 32, 3).clamp(0, 255).byte()
+    for name, part in (("real", moving[:16]), ("generated", moving[16:])):
+        np.save(tmp_path / f"{name}.npy", part.numpy())
+    result, said = fvd(tmp_path / "real.npy", tmp_path / "generated.npy", "--checks")
+    order = result["checks"]["order"]
+    assert order["passed"]
+    assert order["shuffled"] > 5 * order["unshuffled"]
+    assert "do not see motion" not in said.err
+
+
+def test_two_processes_give_what_one_does(fvd, network, launch, tmp_path):
+    real = write_videos(tmp_path / "real", videos(7, 0))
+    (real / "class0" / "broken.mp4").write_text("no video")
+    np.savez_compressed(tmp_path / "generated.npz", videos=videos(5, 1).numpy())
+    one, _ = fvd(real, tmp_path / "generated.npz", "--checks", "--resamples", 20)
+    out = tmp_path / "two.json"
+    options = "--checks", "--resamples", "20", "--features", str(network), "--output", str(out)
+    options += "--cache", str(tmp_path / "other")  # or nothing were left to compute
+    done = launch("eval.fvd", str(real), str(tmp_path / "generated.npz"), *options, ranks=2)
+    assert done.returncode == 0, done.stderr
+    two = json.loads(out.read_text())
+    for name in ("fvd", "kernel_distance", "interval"):
+        assert two.pop(name) == pytest.approx(one.pop(name), rel=1e-5)
+    assert two["checks"]["floor"] == pytest.approx(one["checks"]["floor"], rel=1e-5)
+    assert (two["protocol_string"], two["real"]) == (one["protocol_string"], one["real"])
+    assert done.stdout.count("FVD ") == 1
+    done = launch("eval.fvd", str(real), str(real), *options, ranks=2)
+    assert "error: REAL and GENERATED are both" in done.stderr
+    assert done.stderr.count("error: ") == 1
+
+
+@pytest.mark.full
+def test_a_killed_extraction_goes_on_where_it_was(fvd, network, tmp_path):
+    real, generated = (tmp_path / f"{name}.npy" for name in ("real", "generated"))
+    np.save(real, videos(300, 0).numpy())
+    np.save(generated, videos(20, 1).numpy())
+    cache = tmp_path / "cache"
+    command = sys.executable, "-m", "eval.fvd", real, generated, "--features", network, "--cache", cache
+    process = subprocess.Popen(command, cwd=ROOT, env=clean_environment(), stderr=subprocess.DEVNULL)
+    until = time.monotonic() + 240
+    while not list(cache.rglob("*.safetensors")) and time.monotonic() < until:
+        time.sleep(0.05)
+    process.send_signal(signal.SIGKILL)
+    assert process.wait() == -signal.SIGKILL
+    assert list(cache.rglob("*.safetensors"))
+    result, _ = fvd(real, generated, "--cache", cache)
+    fresh, _ = fvd(real, generated, "--cache", tmp_path / "empty")
+    assert result["fvd"] == pytest.approx(fresh["fvd"], rel=1e-6)
+
+
+@pytest.fixture(scope="module")
+def mistakes(tmp_path_factory):
+    """Inputs that are good, and not."""
+    folder = tmp_path_factory.mktemp("mistakes")
+    arrays = {
+        "good": videos(3, 0).numpy(),
+        "float": np.linspace(-1, 1, 3 * 16 * 24 * 32 * 3, dtype=np.float32).reshape(3, 16, 24, 32, 3),
+        "unit": np.linspace(0, 1, 3 * 16 * 24 * 32 * 3, dtype=np.float32).reshape(3, 16, 24, 32, 3),
+        "truncated": (videos(3, 0) > 127).byte().numpy(),
+        "channels": np.zeros((3, 3, 16, 24, 32), np.uint8),
+        "nine": videos(3, 0, t=9).numpy(),
+        "large": videos(3, 0, h=48).numpy(),
+        "one": videos(1, 5).numpy(),
+        "none": videos(0, 0).numpy(),
+        "copy": videos(3, 0).flip(0).numpy(),
+        "other": videos(3, 1).numpy(),
+    }
+    for name, array in arrays.items():
+        np.savez(folder / f"{name}.npz", videos=array)
+    (folder / "text.npz").write_text("no array")
+    (folder / "text.pt").write_text("no array")
+    (folder / "empty").mkdir()
+    (folder / "broken").mkdir()
+    (folder / "broken/a.mp4").write_text("no video")
+    write_videos(folder / "slow", videos(3, 2), fps=8)
+    write_videos(folder / "fast", videos(3, 3), fps=25)
+    write_videos(folder / "mixed/a", videos(3, 6), fps=25)
+    write_videos(folder / "mixed/b", videos(3, 7), fps=30)
+    write_videos(folder / "wide", videos(3, 4, w=64), fps=25)
+    return folder
 
 
 @pytest.mark.parametrize(
-    ("generated", "options", "message"),
+    ("real", "generated", "options", "message"),
     [
-        ("nowhere", [], "no file or folder"),
-        ("empty", [], "holds no videos"),
-        ("text.npz", [], "no array 'videos'"),
-        ("float.npz", [], "must be uint8"),
-        ("nine.npz", [], "have 9 frames, a clip takes 16"),
-        ("nine.npz", ["--frames", "9"], "at least 10 frames"),
-        ("large.npz", [], "give both at one size"),
-        ("one.npz", [], "at least 2 samples"),
-        ("good.npz", ["--frames", "0"], "must be positive"),
-        ("good.npz", ["--protocol", "styleganv-2048"], "give its folder"),
-        ("good.npz", ["--features", "nowhere.pt"], "there is no file nowhere.pt: download i3d_torchscript.pt"),
+        ("good.npz", "nowhere", [], "no file or folder"),
+        ("good.npz", "empty", [], "holds no videos"),
+        (
+            "good.npz",
+            "broken",
+            [],
+            "holds no videos that can be read, and no samples.safetensors; the first of 1, a.mp4",
+        ),
+        ("good.npz", "text.npz", [], "no array 'videos'"),
+        ("good.npz", "text.pt", [], "no array 'videos'"),
+        ("good.npz", "float.npz", [], "float32 in [-1, 1]; convert ((x + 1) * 127.5)"),
+        ("good.npz", "unit.npz", [], "convert (x * 255).round() to uint8"),
+        ("good.npz", "truncated.npz", [], "are all 0 or 1; multiply by 255"),
+        ("good.npz", "channels.npz", [], "of shape n t h w 3, not uint8 (3, 3, 16, 24, 32)"),
+        ("good.npz", "none.npz", [], "videos is empty"),
+        ("good.npz", "nine.npz", [], "have 9 frames, a clip takes 16"),
+        ("good.npz", "nine.npz", ["--frames", "9"], "at least 10 frames"),
+        ("good.npz", "large.npz", [], "real videos have 24x32, generated ones 48x32; give both at one size"),
+        ("good.npz", "large.npz", ["--size", "24", "32"], "give both at one size, since a resize"),
+        ("fast", "slow", [], "real clips run at 25 fps, generated ones at 8 fps"),
+        ("mixed", "slow", [], "real clips run at 25 to 30 fps, generated ones at 8 fps"),
+        ("fast", "wide", [], "say with --size HEIGHT WIDTH"),
+        ("good.npz", "one.npz", [], "at least 2 samples"),
+        ("good.npz", "good.npz", [], "are both"),
+        ("good.npz", "copy.npz", [], "all 3 videos of one side are among the other's"),
+        ("good.npz", "other.npz", ["--num_generated", "4"], "custom needs 4 generated videos, there are 3"),
+        ("good.npz", "other.npz", ["--frames", "0"], "must be positive"),
+        ("good.npz", "other.npz", ["--resamples", "5"], "at least 20, or 0 for none"),
+        ("good.npz", "other.npz", ["--fps", "8", "--frame_stride", "2"], "either --fps or --frame_stride"),
+        ("good.npz", "other.npz", ["--protocol", "styleganv-2048"], "give its folder"),
+        ("good.npz", "other.npz", ["--protocol", "magvit-10k", "--frames", "17"], "defined with --frames 16, not 17"),
+        (
+            "good.npz",
+            "other.npz",
+            ["--features", "nowhere.pt"],
+            "there is no file nowhere.pt: download i3d_torchscript",
+        ),
+        (
+            "good.npz",
+            "other.npz",
+            ["--feature_network", "videomae", "--features", "nowhere.pth"],
+            "download vit_g_hybrid",
+        ),
     ],
 )
-def test_a_mistake_is_one_line_and_code_2(network, tmp_path, capsys, generated, options, message):
-    good = bad_inputs(tmp_path)
-    code, said = run(capsys, good, tmp_path / generated, "--features", network, *options)
-    assert code == 2
-    errors = [line for line in said.err.splitlines() if line.startswith("error: ")]
-    assert len(errors) == 1
-    assert message in errors[0]
+def test_a_mistake_is_one_line_and_code_2(fvd, mistakes, real, generated, options, message):
+    assert message in fvd(mistakes / real, mistakes / generated, *options, code=2)
 
 
-def test_a_protocol_that_wants_more_videos_than_there_are_says_so(network, tmp_path, capsys):
-    videos_folder, lists = tmp_path / "set" / "UCF-101" / "Drift", tmp_path / "set" / "ucfTrainTestlist"
-    videos_folder.mkdir(parents=True)
+def test_what_is_allowed_and_suspicious_is_said(fvd, tmp_path, mistakes):
+    looped = videos(4, 1).repeat(2, 1, 1, 1, 1)
+    looped[0] = videos(3, 0)[1]
+    np.save(tmp_path / "looped.npy", looped.numpy())
+    _, said = fvd(mistakes / "good.npz", tmp_path / "looped.npy")
+    assert "1 videos are on both sides" in said.err
+    assert "3 of 8 generated videos are copies of others" in said.err
+    _, said = fvd(mistakes / "fast", mistakes / "other.npz")
+    assert "real clips run at 25 fps; if the arrays do not" in said.err
+
+
+def test_a_protocol_that_wants_more_videos_than_there_are_says_so(fvd, tmp_path):
+    folder, lists = tmp_path / "set" / "UCF-101" / "Drift", tmp_path / "set" / "ucfTrainTestlist"
+    folder.mkdir(parents=True)
     lists.mkdir()
-    for i, video in enumerate(videos(3, 0)):
-        write_video(videos_folder / f"v_Drift_g01_c0{i}.mp4", video, 25)
-    names = [f"Drift/v_Drift_g01_c0{i}.mp4" for i in range(3)]
+    for i, video in enumerate(videos(3, 0, h=36, w=48)):
+        write_video(folder / f"v_Drift_g01_c0{i}.mp4", video, 25)
     (lists / "classInd.txt").write_text("1 Drift\n")
     for split in ("train", "test"):
-        (lists / f"{split}list01.txt").write_text("".join(f"{name} 1\n" for name in names))
+        text = "".join(f"Drift/v_Drift_g01_c0{i}.mp4 1\n" for i in range(3))
+        (lists / f"{split}list01.txt").write_text(text)
     np.savez(tmp_path / "generated.npz", videos=videos(4, 1).numpy())
-    sides = tmp_path / "set", tmp_path / "generated.npz", "--features", network
-    code, said = run(capsys, *sides, "--protocol", "styleganv-2048")
-    assert code == 2
-    assert "needs 2048 real videos, there are 3" in said.err
-    out = tmp_path / "fvd.json"
-    assert run(capsys, *sides, "--protocol", "heldout", "--output", out)[0] == 0
-    assert json.loads(out.read_text())["real"]["split"] == "test"
+    sides = tmp_path / "set", tmp_path / "generated.npz"
+    assert "needs 2048 real videos, there are 3" in fvd(*sides, "--protocol", "styleganv-2048", code=2)
+    result, _ = fvd(*sides, "--protocol", "heldout")
+    assert result["real"]["reference"] == "UCF-101 testlist01"
+    assert result["clips"]["size"] == [24, 32]  # that of the generated ones
+    assert result["protocol_string"].startswith("--protocol heldout --frames 16")
 
 
-def test_without_the_network_the_error_says_what_it_is_and_where_it_goes(tmp_path, capsys, monkeypatch):
+def test_without_the_network_the_error_says_what_it_is_and_where_it_goes(mistakes, capsys, processes, monkeypatch):
     monkeypatch.delenv("VIDTWIN_I3D", raising=False)
-    good = bad_inputs(tmp_path)
-    code, said = run(capsys, good, good)
+    code = main([str(mistakes / "good.npz"), str(mistakes / "other.npz")])
+    said = capsys.readouterr()
     assert code == 2
     assert len(said.err.strip().splitlines()) == 1
     for needed in ("i3d_torchscript.pt", "common_metrics_on_video_quality", "--features", "VIDTWIN_I3D"):

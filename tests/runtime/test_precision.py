@@ -10,7 +10,7 @@ from autoencoder.stage1.config import Stage1Config
 from data import pixels
 from data.index import open_index
 from eval import report
-from eval.measures.features import I3D
+from eval.features.i3d import I3D
 from eval.measures.windows import WindowDataset, window_loader
 from eval.reconstruction import evaluate_reconstruction
 from runtime.config import load

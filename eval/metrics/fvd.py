@@ -1,0 +1,35 @@
+"""FVD (arXiv 1812.01717) as a metric of videos: features, and the Fréchet distance of them."""
+
+from einops import rearrange
+from torch import Tensor
+
+from data.video.frames import to_uint8
+from eval.features.network import FeatureNetwork
+from eval.metrics.frechet import FrechetDistance
+from runtime.errors import UserError
+
+OUTSIDE = 0.01  # what interpolation may overshoot
+
+
+class FrechetVideoDistance(FrechetDistance):
+    """The Fréchet distance of two sets of videos `b c t h w` in [-1, 1], in a network's features.
+
+    Videos are rounded to 8 bits first, as those of files are: a reconstruction that kept more would differ from what
+    can be stored of it. `update(generated, real)` takes either as None.
+    """
+
+    def __init__(self, network: FeatureNetwork, **kwargs: object) -> None:
+        super().__init__(network.dim, **kwargs)
+        self.network = network
+
+    def update(self, generated: Tensor | None = None, real: Tensor | None = None) -> None:
+        """Raises `UserError` for values outside [-1, 1], and where `FrechetDistance` does."""
+        super().update(*(None if video is None else self.features(video) for video in (generated, real)))
+
+    def features(self, video: Tensor) -> Tensor:
+        if not video.is_floating_point() or video.abs().max() > 1 + OUTSIDE:
+            raise UserError(
+                f"videos must be floats in [-1, 1], not {str(video.dtype).removeprefix('torch.')} in "
+                f"[{video.min():.3g}, {video.max():.3g}]"
+            )
+        return self.network(rearrange(to_uint8(video), "b c t h w -> b t h w c"))
