@@ -7,6 +7,7 @@ beside it a CSV file with every clip and the figures. Started again after an int
 import argparse
 import shutil
 import sys
+from dataclasses import asdict
 from pathlib import Path
 
 from torch import nn
@@ -17,9 +18,9 @@ from data.config import DataConfig
 from data.index import UNLABELLED
 from eval.classifier import MotionClassifier, load_classifier
 from eval.measures.windows import WHICH, WindowDataset, open_part, window_loader
+from eval.published import FPS, SHAPE, SOURCE, TABLE_1
 from eval.reconstructions.measure import Scores, measure
 from eval.reconstructions.outputs import REAL, TRIVIAL, TWINS, WHOLE, of_nothing, of_twins
-from eval.reconstructions.paper import FPS, SHAPE, SOURCE, TABLE_1, quoted
 from eval.reconstructions.results import csv_of, print_quoted, print_rows, row_of
 from eval.reconstructions.subjects import Subject, measured_once, open_subjects, parts_folder
 from runtime import distributed
@@ -110,12 +111,12 @@ def conclude(
         "videos": len({clips.video_of(place) for place in seen}),
         "bad_files": [{"name": name, "reason": reason} for name, reason in (*bad, *skipped.items())],
         "rows": [row.as_json() for row in rows],
-        "quoted": quoted(),
+        "quoted": {"source": SOURCE, "table": 1, "rows": [asdict(row) for row in TABLE_1]},
     }
     if distributed.is_main():
         print_rows(rows)
         if (clips.frames, *clips.size, args.fps) == (*SHAPE, FPS):
-            print_quoted(SOURCE, TABLE_1)
+            print_quoted(f"Table 1 of {SOURCE}", TABLE_1)
         say_what_was_measured(found)
         if args.output:
             write(args.output, found, scores, rows, clips)
