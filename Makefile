@@ -87,9 +87,8 @@ stage2: $(SETUP) ## train the DiT on a cache
 sample: $(SETUP) ## generate videos with a run's generator
 	@$(LAUNCH) generator.sample --weights runs/$(RUN)/generator/weights/ema --out runs/$(RUN)/samples $(ARGS)
 
-eval: $(SETUP) ## PSNR, SSIM and LPIPS of a run's reconstructions
-	@$(VENV)/python -m eval.reconstruction --weights runs/$(RUN)/weights/ema $(ROOT) \
-	  --output runs/$(RUN)/reconstruction.json $(ARGS)
+eval: $(SETUP) ## measure a run and write its report, runs/<RUN>/report.html
+	@$(VENV)/python -m eval.report --run runs/$(RUN) $(addprefix --data ,$(DATA)) $(ARGS)
 
 bench: $(SETUP) ## clips/s, FLOP/s and memory of encoding, decoding and training (default: base)
 	@$(VENV)/python -m autoencoder.bench $(or $(CONFIG),configs/stage1/base.yaml) --output runs/bench.json $(ARGS)

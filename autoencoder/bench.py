@@ -19,9 +19,8 @@ import torch
 from torch import Tensor
 
 from autoencoder.flops import inference_flops, training_flops
-from autoencoder.losses.discriminator import PatchDiscriminator
-from autoencoder.losses.perceptual import LPIPS, vgg_path
-from autoencoder.losses.terms import discriminator_loss, generator_loss
+from autoencoder.losses.flops import loss_flops
+from autoencoder.losses.perceptual import vgg_path
 from autoencoder.model import VidTwin
 from autoencoder.stage1.config import Stage1Config
 from autoencoder.train import build, training_step
@@ -29,7 +28,6 @@ from runtime import distributed
 from runtime.config import load
 from runtime.errors import UserError
 from runtime.files import write_json
-from runtime.flops import count_flops
 from runtime.measurement import Measurement, apart, print_table
 from runtime.options import OptionParser
 from runtime.progress import track
@@ -102,7 +100,7 @@ class Workload:
         config = replace(self.config, loss=loss, loop=loop, engine=engine, init_from="")
         session, objective = build(config, RunFolder(tempfile.mkdtemp()))
         batch = {"video": self.pixels(), "name": ["random"], "skipped": []}
-        flops = training_flops(config.model) + loss_flops(config, adversarial, perceptual)
+        flops = training_flops(config.model) + loss_flops(config.model.video_shape, adversarial, perceptual)
 
         def run() -> None:
             training_step(config, session, objective, repeat(batch))
@@ -125,24 +123,6 @@ NEEDS_VGG = "training step + LPIPS + GAN"
 
 def inferring(run: Callable) -> Callable:
     return torch.inference_mode()(run)
-
-
-def loss_flops(config: Stage1Config, adversarial: bool, perceptual: bool) -> int:
-    """Of one clip through the loss networks, as `Objective` runs them."""
-    network = LPIPS() if perceptual else None
-    with torch.device("meta"):
-        real = torch.empty(1, 3, *config.model.video_shape)
-        fake = real.clone().requires_grad_()
-        discriminator = PatchDiscriminator()
-
-        def run() -> None:
-            if network is not None:
-                network.to("meta")(fake, real).sum().backward()
-            if adversarial:
-                generator_loss(*discriminator.requires_grad_(False)(fake)).backward()
-                discriminator_loss(*discriminator.requires_grad_(True)(real, fake.detach())).backward()
-
-        return count_flops(run)
 
 
 def measure(what: str, config: Stage1Config, batch: int, repeats: int) -> Measurement:

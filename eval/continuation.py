@@ -17,9 +17,10 @@ from torch import Tensor
 from autoencoder.model import VidTwin
 from data.clips import ClipDataset
 from data.index import VideoIndex, open_index
-from data.video.frames import VideoInfo, read_frames, to_float, to_uint8, write_video
+from data.video.frames import read_frames, to_float, to_uint8, write_video
 from eval.classifier import BATCH, MotionClassifier, TrainingConfig, accuracy, load_or_train
 from eval.measures.joints import continuation_figures
+from eval.measures.windows import whole_windows
 from eval.pictures import draw_continuation
 from generator.diffusion.schedulers import name_of
 from generator.draw import Sampling, open_pipeline
@@ -58,11 +59,6 @@ def real_videos(index: VideoIndex, pipeline: VidTwinPipeline, most: int) -> Tens
     )
     frames = torch.stack(list(track(read, len(index.videos), "reading", "videos")))
     return rearrange(frames, "n t h w c -> n c t h w")
-
-
-def whole_windows(info: VideoInfo, frames: int, fps: float) -> int:
-    """How many windows of that many frames follow one another in a video."""
-    return int((info.frames - 1) * fps / info.fps + 1) // frames
 
 
 @full_precision()

@@ -58,7 +58,12 @@ def steps(args: argparse.Namespace) -> list[Step]:
         ("cache", "turn all videos into latents", 25, ("autoencoder.cache", "--run", run, "--clips_per_video", 8)),
         ("stage2", "train the DiT, which makes latents of a motion out of noise", 145, (*stage2, *quick)),
         ("sample", "make new videos", 12, (*sample, "--batch_size", 50, "--out", run / "samples")),
-        ("evaluate", "measure, and draw", 40, ("eval.report", "--run", run, "--data", args.data, *quick_report)),
+        (
+            "evaluate",
+            "measure, draw, and write a report",
+            45,
+            ("eval.report", "--run", run, "--data", args.data, *quick_report),
+        ),
     )
     return [Step(name, what, seconds, tuple(map(str, arguments))) for name, what, seconds, arguments in line]
 
@@ -131,6 +136,7 @@ def print_summary(run: Path, summary: dict) -> None:
     )
     print("\nlook at")
     for name, what in (
+        ("report.html", "all of this on one page, for a browser"),
         ("samples/grid.mp4", "generated videos with their classes (samples/grid.png as a picture)"),
         ("evaluation/panels.mp4", "original | reconstruction | structure only | dynamics only (panels.png)"),
         ("evaluation/swap.mp4", "structure of one video with the dynamics of another"),

@@ -11,30 +11,42 @@ from torch import Tensor
 from autoencoder.model import VidTwin
 from autoencoder.trained.panels import PANELS, four_panels
 from data.clips import ClipDataset
-from data.config import DataConfig
+from data.index import UNLABELLED
 from data.latents import TwinLatents
 from data.video.frames import to_float, to_uint8, write_video
 from generator.grid import labelled_grid
 
 SHOWN = 6
-SCALE = 3
+SMALLEST = 144  # pixels that a shown video is high at least
+COLUMNS = 3  # of the samples beside the strip's three rows of panels
 
 
 @torch.inference_mode()
-def draw_pictures(model: VidTwin, test: ClipDataset, samples: Tensor, labels: Tensor, out: Path) -> None:
-    """`panels.mp4/.png`, `swap.mp4`, and the README's animated `strip.webp`."""
-    names = test.index.classes
-    chosen = range(0, len(test), max(len(test) // SHOWN, 1))[:SHOWN]
-    video = to_float(torch.stack([test[0, i]["video"] for i in chosen]).to(model.device))
-    panels = enlarged(to_uint8(four_panels(model, video)).cpu())
-    captions = [names[test.index.labels[i]] for i in chosen]
-    fps = DataConfig().fps
-    write_video(out / "panels.mp4", labelled_grid(panels, [f"{name}: {', '.join(PANELS)}" for name in captions]), fps)
-    moments = F.pad(panels[:, [0, 5, 10, 15]], (0, 0, 0, 4 * SCALE), value=255)
+def draw_pictures(model: VidTwin, test: ClipDataset, samples: Tensor | None, out: Path) -> None:
+    """`panels.mp4/.png`, `swap.mp4`, and of samples, uint8 `n t h w c`, the README's `strip.webp`."""
+    video, captions = shown_clips(model, test)
+    panels = enlarged(four_views(model, video))
+    grid = labelled_grid(panels, [f"{name}: {', '.join(PANELS)}" for name in captions])
+    write_video(out / "panels.mp4", grid, test.fps)
+    moments = F.pad(panels[:, torch.linspace(0, panels.shape[1] - 1, 4).long()], (0, 0, 0, 12), value=255)
     Image.fromarray(rearrange(moments, "n f h w c -> (n h) (f w) c").numpy()).save(out / "panels.png")
-    write_video(out / "swap.mp4", labelled_grid(enlarged(swap(model, video)), captions), fps)
-    shown = enlarged(rearrange(samples[: 4 * SHOWN], "n t h w c -> n c t h w"))
-    write_strip(out / "strip.webp", panels, shown, fps)
+    write_video(out / "swap.mp4", labelled_grid(enlarged(swap(model, video)), captions), test.fps)
+    if samples is not None and len(samples) >= 3 * COLUMNS and samples.shape[1] == video.shape[2]:
+        shown = enlarged(rearrange(samples[: 3 * COLUMNS], "n t h w c -> n c t h w"))
+        write_strip(out / "strip.webp", panels[:3], shown, test.fps)
+
+
+def shown_clips(model: VidTwin, test: ClipDataset) -> tuple[Tensor, list[str]]:
+    """Test clips `b c t h w` in [-1, 1], spread evenly, on the model's device, and their classes, if they have any."""
+    names, chosen = test.index.classes, range(0, len(test), max(len(test) // SHOWN, 1))[:SHOWN]
+    video = to_float(torch.stack([test[0, i]["video"] for i in chosen]).to(model.device))
+    labels = [test.index.labels[i] for i in chosen]
+    return video, ["" if label == UNLABELLED else names[label] for label in labels]
+
+
+def four_views(model: VidTwin, video: Tensor) -> Tensor:
+    """`b c t h w` in [-1, 1] and what its latents decode to, uint8 `b c t h (4 w)` on the CPU."""
+    return to_uint8(four_panels(model, video)).cpu()
 
 
 def swap(model: VidTwin, video: Tensor) -> Tensor:
@@ -45,15 +57,16 @@ def swap(model: VidTwin, video: Tensor) -> Tensor:
 
 
 def enlarged(video: Tensor) -> Tensor:
-    """uint8 `n c t h w` to `n t H W c`, every pixel a square."""
-    return rearrange(video, "n c t h w -> n t h w c").repeat_interleave(SCALE, 2).repeat_interleave(SCALE, 3)
+    """uint8 `n c t h w` to `n t H W c`; of small videos every pixel becomes a square."""
+    scale = -(-SMALLEST // video.shape[-2])
+    return rearrange(video, "n c t h w -> n t h w c").repeat_interleave(scale, 2).repeat_interleave(scale, 3)
 
 
 def write_strip(path: Path, panels: Tensor, samples: Tensor, fps: float) -> None:
-    """An animation: three rows of the four panels, beside them generated videos."""
-    left = rearrange(panels[:3], "n t h w c -> t (n h) w c")
-    right = rearrange(samples[:9], "(r k) t h w c -> t (r h) (k w) c", r=3)
-    gap = torch.full((*left.shape[:2], 4 * SCALE, 3), 255, dtype=torch.uint8)
+    """An animation: rows of the four panels, beside them generated videos."""
+    left = rearrange(panels, "n t h w c -> t (n h) w c")
+    right = rearrange(samples, "(r k) t h w c -> t (r h) (k w) c", k=COLUMNS)
+    gap = torch.full((*left.shape[:2], 12, 3), 255, dtype=torch.uint8)
     frames = [Image.fromarray(frame.numpy()) for frame in torch.cat([left, gap, right], dim=2)]
     frames[0].save(path, save_all=True, append_images=frames[1:], duration=round(1000 / fps), loop=0, quality=80)
 

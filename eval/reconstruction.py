@@ -1,149 +1,193 @@
-"""How well an autoencoder gives clips back: PSNR, SSIM, LPIPS of reconstructions and of each latent alone.
+"""How well models give clips back, side by side: PSNR, SSIM, LPIPS, changes over time, against what their latents take.
 
-`python eval/reconstruction.py --weights runs/demo/weights/ema DATA --output reconstruction.json`
+`python eval/reconstruction.py DATA --weights runs/demo/weights/ema --output reconstruction.json` writes the table, and
+beside it a CSV file with every clip and the figures. Started again after an interruption, it measures what is missing.
 """
 
+import argparse
+import shutil
 import sys
-from collections import defaultdict
 from pathlib import Path
 
-import torch
-from torch import Tensor
+from torch import nn
 from torch.utils.data import DataLoader
 
-from autoencoder.losses.perceptual import LPIPS
 from autoencoder.model import VidTwin
-from data.clips import ClipDataset, skipped_files
 from data.config import DataConfig
-from data.index import VideoIndex, open_index
-from data.loader import eval_loader
-from data.pixels import psnr, ssim
-from data.video.frames import to_float
+from data.index import UNLABELLED
 from eval.classifier import MotionClassifier, load_classifier
-from eval.measures.means import RunningMeans, open_lpips
+from eval.measures.windows import WHICH, WindowDataset, open_part, window_loader
+from eval.reconstructions.measure import Scores, measure
+from eval.reconstructions.outputs import REAL, TRIVIAL, TWINS, WHOLE, of_nothing, of_twins
+from eval.reconstructions.paper import FPS, SHAPE, SOURCE, TABLE_1, quoted
+from eval.reconstructions.results import csv_of, print_quoted, print_rows, row_of
+from eval.reconstructions.subjects import Subject, measured_once, open_subjects, parts_folder
 from runtime import distributed
 from runtime.errors import UserError
-from runtime.files import write_json
+from runtime.files import write_json, write_text
 from runtime.options import OptionParser
-from runtime.precision import full_precision
-from runtime.progress import Progress
 from runtime.script import script
 from runtime.weights import load_model
 
 Figures = dict[str, dict[str, float]]
 
 
-@full_precision()
-@torch.inference_mode()
 def evaluate_reconstruction(
-    model: VidTwin,
-    loader: DataLoader,
-    lpips: LPIPS | None = None,
-    classifier: MotionClassifier | None = None,
+    model: VidTwin, loader: DataLoader, lpips: nn.Module | None = None, classifier: MotionClassifier | None = None
 ) -> dict[str, Figures | int | list[str]]:
-    """Means over every frame of every clip that `loader` gives (`data.loader.eval_loader`).
+    """Means over every frame of every clip that `loader` gives (`data.loader.eval_loader`, `window_loader`).
 
-    Returns `{metric: {what: mean}}` with the metrics `psnr` (dB), `ssim`, and `lpips` and `accuracy` where there
-    is a network for them, of `reconstruction`, `structure` and `dynamics` (each latent decoded alone), `trivial` (the
-    clip's own mean frame; PSNR only) and `real` (accuracy only); and `clips`, `frames` and `skipped`, the names of
-    files that turned out bad. What is decoded is clamped to [-1, 1] and not rounded.
+    Returns `{metric: {what: mean}}` with the metrics of `eval.metrics.collection`, of `reconstruction`, `structure` and
+    `dynamics` (each latent decoded alone), `trivial` (the clip's own mean frame) and `real` (accuracy only); and
+    `clips`, `frames` and `skipped`, the names of files that turned out bad. What is decoded is not rounded.
+
+    Args:
+        lpips: the network of `eval.metrics.pixels.open_lpips`.
     """
-    device, means, clips, skipped = next(model.parameters()).device, RunningMeans(), 0, set()
-    progress = Progress("evaluating", sum(len(batch) for batch in loader.batch_sampler), "clips")
-    for batch in loader:
-        video, labels = to_float(batch["video"].to(device)), batch["label"].to(device)
-        outputs = decoded_parts(model, video)
-        update_pixels(means, outputs, video)
-        if lpips is not None:
-            for name, output in outputs.items():
-                means.update(f"lpips/{name}", lpips(output, video))
-        if classifier is not None:
-            for name, output in {"real": video, **outputs}.items():
-                means.update(f"accuracy/{name}", classifier(output).argmax(1) == labels)
-        clips += len(video)
-        skipped |= skipped_files(batch)
-        progress.advance(len(video))
-    return {"clips": clips, "frames": means.counts["psnr/trivial"], "skipped": sorted(skipped), **by_metric(means)}
+    twins = of_twins(model)
+    subject = Subject("evaluating", (*TWINS, TRIVIAL, REAL), lambda video: {**twins(video), **of_nothing(video)})
+    device = next(model.parameters()).device
+    scores, skipped = measure(subject.outputs_of, loader, subject.metrics(lpips, classifier), device, subject.name)
+    figures: dict[str, Figures] = {}
+    for what, each in scores.items():
+        for metric, values in each.metrics.items():
+            figures.setdefault(metric, {})[what] = values.mean().item()
+    clips, frames = scores[WHOLE].metrics["psnr"].shape
+    return {"clips": clips, "frames": clips * frames, "skipped": skipped, **figures}
 
 
-def decoded_parts(model: VidTwin, video: Tensor) -> dict[str, Tensor]:
-    """What the posterior mean of `b c t h w` decodes to, from both latents and from each alone."""
-    latents = model.encode(video).mode()
-    parts = {"reconstruction": "both", "structure": "structure", "dynamics": "dynamics"}
-    return {name: model.decode(latents, part).clamp(-1, 1) for name, part in parts.items()}
+def compare(args: argparse.Namespace) -> dict[str, object]:
+    """The whole of what the script does; returns what the JSON file holds."""
+    device, out = distributed.device(), args.output
+    frames, size = geometry(args)
+    cache = out and out.parent
+    indices = distributed.on_main(lambda: open_part(args.data, args.split, args.fold, cache))
+    clips = WindowDataset(indices, frames, args.fps, size, args.windows, args.max_videos)
+    loader = window_loader(clips, args.batch_size, args.workers, distributed.rank(), distributed.world_size())
+    networks = open_networks(args, clips)
+    scores: dict[tuple[str, str], Scores] = {}
+    for number, subject in enumerate(open_subjects(args, (frames, *size), device)):
+        found = measured_once(subject, clips, loader, networks, device, out)
+        scores |= {(subject.name, output): each for output, each in found.items()}
+        if out and WHOLE in found and distributed.is_main():
+            from eval.reconstructions.figures import draw_strips
+
+            draw_strips(subject.outputs_of, found[WHOLE], clips, device, beside(out, f"-strips-{number}.png"))
+    return conclude(args, clips, scores, [bad for index in indices for bad in index.bad])
 
 
-def update_pixels(means: RunningMeans, outputs: dict[str, Tensor], video: Tensor) -> None:
-    for name, output in outputs.items():
-        means.update(f"psnr/{name}", psnr(output, video))
-        means.update(f"ssim/{name}", ssim(output, video))
-    # What a model reaches that keeps no motion at all: any useful one is above it.
-    means.update("psnr/trivial", psnr(video.mean(dim=2, keepdim=True).expand_as(video), video))
+def geometry(args: argparse.Namespace) -> tuple[int, tuple[int, int]]:
+    """Frames and size of the clips: as asked for, or else the first model's, or else the paper's."""
+    frames, *size = SHAPE
+    if args.weights:
+        frames, *size = load_model(VidTwin, args.weights[0].rpartition("=")[2]).typed_config.video_shape
+    return args.frames or frames, tuple(args.size or size)
 
 
-def by_metric(means: RunningMeans) -> Figures:
-    """`{"psnr/structure": x}` as `{"psnr": {"structure": x}}`."""
-    figures: Figures = defaultdict(dict)
-    for name, mean in means.means().items():
-        metric, what = name.split("/")
-        figures[metric][what] = mean
-    return dict(figures)
+def open_networks(args: argparse.Namespace, clips: WindowDataset) -> tuple[nn.Module | None, MotionClassifier | None]:
+    """LPIPS and the classifier, as far as they are wanted and there."""
+    from eval.metrics.pixels import open_lpips
+
+    classifier = load_classifier(args.classifier) if args.classifier else None
+    if classifier and any(UNLABELLED in index.labels for index, _ in clips.videos):
+        raise UserError(f"{args.data} has no classes, which --classifier needs")
+    return None if args.no_lpips else open_lpips(), classifier
 
 
-def open_loader(model: VidTwin, index: VideoIndex, fps: float, batch_size: int, max_videos: int | None) -> DataLoader:
-    """One clip from the middle of each video, at most `max_videos` of them spread evenly."""
-    config = model.typed_config
-    clips = ClipDataset(index, config.frames, fps, (config.height, config.width), 0, train=False, in_memory=False)
-    total = len(clips)
-    count = min(max_videos or total, total)
-    chosen = [place * total // count for place in range(count)]
-    return eval_loader(clips, batch_size, 0, 1, chosen)
+def conclude(
+    args: argparse.Namespace, clips: WindowDataset, scores: dict[tuple[str, str], Scores], bad: list[tuple[str, str]]
+) -> dict[str, object]:
+    """Print the table, and write everything that there is one of."""
+    rows = [row_of(*key, each, clips) for key, each in scores.items()]
+    seen = {place for each in scores.values() for place in each.places}
+    skipped = {clips.name(place): "could not be read" for place in range(len(clips)) if place not in seen}
+    found = {
+        **{name: getattr(args, name) for name in ("data", "split", "fold", "windows")},
+        "fps": args.fps,
+        "frames": clips.frames,
+        "size": clips.size,
+        "clips": len(seen),
+        "videos": len({clips.video_of(place) for place in seen}),
+        "bad_files": [{"name": name, "reason": reason} for name, reason in (*bad, *skipped.items())],
+        "rows": [row.as_json() for row in rows],
+        "quoted": quoted(),
+    }
+    if distributed.is_main():
+        print_rows(rows)
+        if (clips.frames, *clips.size, args.fps) == (*SHAPE, FPS):
+            print_quoted(SOURCE, TABLE_1)
+        say_what_was_measured(found)
+        if args.output:
+            write(args.output, found, scores, rows, clips)
+    return found
 
 
-def print_table(figures: Figures) -> None:
-    from rich.console import Console
-    from rich.table import Table
+def say_what_was_measured(found: dict[str, object]) -> None:
+    height, width = found["size"]
+    print(
+        f"{found['clips']} clips of {found['frames']}x{height}x{width} at {found['fps']:g} frames a second "
+        f"({found['windows']}) from {found['videos']} videos of {found['data']} ({found['split']}), "
+        f"{len(found['bad_files'])} bad files left out"
+    )
+    for file in found["bad_files"]:
+        print(f"left out: {file['name']}: {file['reason']}", file=sys.stderr)
 
-    metrics = [metric for metric in ("psnr", "ssim", "lpips", "accuracy") if metric in figures]
-    rows = dict.fromkeys(what for metric in metrics for what in figures[metric])
-    table = Table("", *metrics)
-    for what in rows:
-        table.add_row(what, *(f"{figures[m][what]:.4f}" if what in figures[m] else "" for m in metrics))
-    Console().print(table)
+
+def write(
+    out: Path, found: dict[str, object], scores: dict[tuple[str, str], Scores], rows: list, clips: WindowDataset
+) -> None:
+    from eval.reconstructions.figures import draw_error_over_time, draw_rate_quality
+
+    write_text(beside(out, ".csv"), csv_of(scores, clips))
+    whole = {key: each for key, each in scores.items() if key[1] in (WHOLE, TRIVIAL)}
+    draw_error_over_time(whole, clips, beside(out, "-time.png"))
+    draw_rate_quality([row for row in rows if row.output in (WHOLE, TRIVIAL)], beside(out, "-rate.png"))
+    write_json(out, found)
+    shutil.rmtree(parts_folder(out), ignore_errors=True)
+
+
+def beside(out: Path, ending: str) -> Path:
+    return out.with_name(f"{out.stem}{ending}")
+
+
+def parse(argv: list[str]) -> argparse.Namespace:
+    parser = OptionParser(description="How well autoencoders and codecs give the clips of a data set back.")
+    parser.add_argument("data", help="a folder with UCF-101/ and ucfTrainTestlist/, any folder of videos, or shards")
+    parser.add_argument(
+        "--weights", nargs="+", default=[], metavar="[NAME=]DIR", help="autoencoders, such as runs/demo/weights/ema"
+    )
+    parser.add_argument(
+        "--peers", nargs="+", default=[], metavar="SPEC", help="others' autoencoders and codecs, see eval.coders"
+    )
+    parser.add_argument("--split", choices=("train", "test", "all"), default="test")
+    parser.add_argument("--fold", type=int, choices=(1, 2, 3), default=1)
+    parser.add_argument("--windows", choices=WHICH, default="middle", help="which clips of each video")
+    parser.add_argument("--fps", type=float, default=DataConfig().fps, help="rate at which frames are taken")
+    parser.add_argument("--frames", type=int, help="of a clip (default: the first model's, or 16)")
+    parser.add_argument("--size", type=int, nargs=2, metavar=("H", "W"), help="of a clip (as --frames)")
+    parser.add_argument("--batch_size", type=int, default=8)
+    parser.add_argument("--workers", type=int, default=0, help="processes that decode videos ahead")
+    parser.add_argument("--max_videos", type=int, help="at most so many, spread evenly (default: all)")
+    parser.add_argument("--no_parts", action="store_true", help="leave each latent alone out")
+    parser.add_argument("--no_lpips", action="store_true", help="leave LPIPS out")
+    parser.add_argument("--classifier", type=Path, help="folder of eval.classifier: adds the accuracy of what it sees")
+    parser.add_argument("--output", type=Path, help="JSON file to write; CSV and figures come beside it")
+    args = parser.parse_args(argv)
+    positive = [args.batch_size, args.fps, args.max_videos, args.frames, *(args.size or [])]
+    if any(value is not None and value <= 0 for value in positive) or args.workers < 0:
+        raise UserError("--batch_size, --max_videos, --fps, --frames and --size must be positive")
+    if args.frames == 1:
+        raise UserError("--frames must be at least 2: changes over time are measured, too")
+    return args
 
 
 @script
 def main(argv: list[str]) -> None:
-    parser = OptionParser(description="PSNR, SSIM and LPIPS of an autoencoder's reconstructions.")
-    parser.add_argument("data", help="a folder with UCF-101/ and ucfTrainTestlist/, or any folder of videos")
-    parser.add_argument("--weights", required=True, help="an autoencoder's folder, such as runs/demo/weights/ema")
-    parser.add_argument("--split", choices=("train", "test"), default="test")
-    parser.add_argument("--fold", type=int, choices=(1, 2, 3), default=1)
-    parser.add_argument("--fps", type=float, default=DataConfig().fps, help="rate at which frames are taken")
-    parser.add_argument("--batch_size", type=int, default=8)
-    parser.add_argument("--max_videos", type=int, help="at most so many, spread evenly (default: all)")
-    parser.add_argument("--no_lpips", action="store_true", help="leave LPIPS out")
-    parser.add_argument("--classifier", type=Path, help="folder of eval.classifier: adds the accuracy of what it sees")
-    parser.add_argument("--output", type=Path, help="JSON file to write")
-    args = parser.parse_args(argv)
-    if args.batch_size < 1 or (args.max_videos is not None and args.max_videos < 1) or args.fps <= 0:
-        raise UserError("--batch_size, --max_videos and --fps must be positive")
-    device = distributed.device()
-    model = load_model(VidTwin, args.weights).to(device)
-    index = open_index(args.data, args.split, args.fold, cache=args.output and args.output.parent)
-    loader = open_loader(model, index, args.fps, args.batch_size, args.max_videos)
-    lpips = None if args.no_lpips else open_lpips()
-    classifier = load_classifier(args.classifier) if args.classifier else None
-    figures = evaluate_reconstruction(model, loader, lpips and lpips.to(device), classifier)
-    print_table(figures)
-    bad = len(index.bad) + len(figures["skipped"])
-    print(
-        f"{figures['clips']} clips of {args.data} ({args.split}), {figures['frames']} frames, {bad} bad files left out"
-    )
+    args = parse(argv)
     if args.output:
-        source = {"weights": args.weights, "data": args.data, "split": args.split, "fold": args.fold, "fps": args.fps}
         args.output.parent.mkdir(parents=True, exist_ok=True)
-        write_json(args.output, {**source, "bad_files": bad, **figures})
+    with distributed.processes():
+        compare(args)
 
 
 if __name__ == "__main__":

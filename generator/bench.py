@@ -23,8 +23,9 @@ from generator.batches import Batch
 from generator.config import DiTConfig
 from generator.diffusion import make_objective, make_scheduler, sample
 from generator.dit import DiT
+from generator.flops import training_flops
 from generator.stage2 import Stage2Config
-from generator.train import session_of, training_flops, training_step
+from generator.train import session_of, training_step
 from runtime import distributed
 from runtime.config import load
 from runtime.errors import UserError

@@ -40,8 +40,8 @@ def caption(text: str, width: int) -> Tensor:
     return torch.frombuffer(bytearray(image.tobytes()), dtype=torch.uint8).view(LABEL_HEIGHT, width, 3)
 
 
-def film_strips(grid_videos: Tensor, labels: list[str], frames: int = 4) -> Image.Image:
+def film_strips(grid_videos: Tensor, labels: list[str], frames: int = 4, columns: int | None = None) -> Image.Image:
     """One picture of `n t h w c` videos: `frames` moments of each side by side, labelled."""
     times = torch.linspace(0, grid_videos.shape[1] - 1, frames).round().long()
     strips = rearrange(grid_videos[:, times], "n f h w c -> n 1 h (f w) c")
-    return Image.fromarray(labelled_grid(strips, labels)[0].numpy())
+    return Image.fromarray(labelled_grid(strips, labels, columns)[0].numpy())

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from generator.config import DiffusionConfig, ModelConfig
 from runtime.engine.config import EngineConfig
 from runtime.engine.optimizer import OptimizerConfig
+from runtime.errors import UserError
 from runtime.training.loop import LoopConfig
 
 
@@ -17,7 +18,7 @@ class Stage2Config:
         cache: the latents of the training split, as stage one wrote them.
         autoencoder: the weights that wrote the cache and that decode the samples.
         sample_posterior: train on posterior samples; otherwise on posterior means.
-        preview: how many videos are sampled on schedule (`loop.validate_every`).
+        preview: how many videos are sampled on schedule (`loop.validate_every`) and at the end; 0 samples none.
     """
 
     run: str = "runs/stage2"
@@ -30,3 +31,7 @@ class Stage2Config:
     loop: LoopConfig = LoopConfig(batch_size=256)
     sample_posterior: bool = False
     preview: int = 16
+
+    def __post_init__(self) -> None:
+        if self.preview < 0:
+            raise UserError(f"--preview {self.preview} is no number of videos; 0 samples none")

@@ -12,12 +12,13 @@ import torch
 from torch import Tensor
 
 from autoencoder.model import VidTwin
-from data.latents import LatentCache, TwinLatents
+from data.latents import LatentCache
 from data.video.frames import write_video
 from generator.batches import Batch, LatentBatches
-from generator.config import DiffusionConfig, DiTConfig
+from generator.config import DiTConfig
 from generator.diffusion import Objective, diffusion_loss, initial_noise, make_objective, make_scheduler
 from generator.dit import DiT
+from generator.flops import training_flops
 from generator.grid import labelled_grid, to_bytes
 from generator.memory import memory_plan
 from generator.pipeline import VidTwinPipeline, save_pipeline
@@ -26,7 +27,6 @@ from generator.tokens import Statistics
 from runtime import distributed
 from runtime.engine.engine import Engine
 from runtime.errors import UserError
-from runtime.flops import count_flops
 from runtime.precision import computing_in
 from runtime.random import generator
 from runtime.script import script
@@ -137,23 +137,6 @@ def session_of(
     return Session("stage2", run, loop, {"transformer": engine}, Averages(engine, twin, loop), speed, file_of)
 
 
-def training_flops(model: DiTConfig, diffusion: DiffusionConfig) -> int:
-    """Of one clip's forward and backward pass, the mean of steps with and without context, counted on meta tensors."""
-    with torch.device("meta"):
-        dit = DiT(**asdict(model)).train()
-        latents = TwinLatents(torch.empty(1, *model.structure_shape), torch.empty(1, *model.dynamics_shape))
-        label, numbers = torch.zeros(1, dtype=torch.int64), generator("flops")
-        objective = make_objective(diffusion)
-
-        def flops(context: TwinLatents | None) -> int:
-            return count_flops(
-                lambda: diffusion_loss(dit, objective, latents, label, dit.null_label, numbers, context)[0].backward()
-            )
-
-        share = diffusion.context
-        return round((1 - share) * flops(None) + share * flops(latents)) if share else flops(None)
-
-
 def training_step(
     config: Stage2Config,
     session: Session,
@@ -180,7 +163,7 @@ def training_step(
 
 def preview(config: Stage2Config, session: Session, pipeline: VidTwinPipeline, cache: LatentCache) -> None:
     """A labelled grid of samples of the averaged weights, the same noise every time; the main process's work."""
-    if not distributed.is_main():
+    if not config.preview or not distributed.is_main():
         return
     labels = [i % len(cache.classes) for i in range(config.preview)]
     layout = pipeline.transformer.layout

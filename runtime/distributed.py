@@ -7,7 +7,7 @@ Started by nothing, torchrun, the DeepSpeed launcher or Slurm alike: all that is
 import os
 import socket
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from datetime import timedelta
 from fractions import Fraction
 from typing import TypeVar
@@ -26,7 +26,7 @@ PATIENCE = timedelta(days=1)  # the main process may index a large data set whil
 # What processes tell each other in passing goes from host to host: nothing waits for a GPU.
 _hosts: dist.ProcessGroup | None = None
 _cores_on_this_machine: list[set[int]] = []  # of each process here, those that it may use
-_alone = False
+_pretended: int | None = None  # processes, while a step is traced or planned
 
 
 @contextmanager
@@ -82,18 +82,23 @@ def rank() -> int:
 
 
 def world_size() -> int:
-    return 1 if _alone else int(os.environ.get("WORLD_SIZE", "1"))
+    return _pretended or int(os.environ.get("WORLD_SIZE", "1"))
 
 
 @contextmanager
-def alone() -> Iterator[None]:
-    """As if there were no other process: for a step that one of them traces and does not carry out."""
-    global _alone
-    _alone = True
+def as_one_of(processes: int) -> Iterator[None]:
+    """As if there were so many processes, of which none is met: for steps that are planned or traced, not taken."""
+    global _pretended
+    before, _pretended = _pretended, processes
     try:
         yield
     finally:
-        _alone = False
+        _pretended = before
+
+
+def alone() -> AbstractContextManager[None]:
+    """As if there were no other process."""
+    return as_one_of(1)
 
 
 def is_main() -> bool:

@@ -82,7 +82,18 @@ RULES = (
     Run(r"autoencoder\.release \S+ \S+\.ckpt$", makes="mine.ckpt"),
     Run(r"generator\.sample ", "--num 4 --batch_size 4", makes="runs/base/samples/grid.png"),
     Run(r"generator\.walk ", "--points 2", makes="runs/base/walk/walk.png"),
-    Run(r"eval\.reconstruction ", "--no_lpips --max_videos 4", makes="runs/base/reconstruction.json"),
+    Run(
+        r"eval\.reconstruction MCL-JCV ",
+        "--no_lpips --max_videos 2 --frames 4 --size 16 16 --batch_size 2",
+        (("MCL-JCV", "data/ucf101"), ("paper=runs/paper", "base=runs/base")),
+        "mcl-jcv.json",
+    ),
+    Run(
+        r"eval\.report ",
+        "--max_videos 4 --classifier_steps 2",
+        (("runs/demo", "runs/base"),),
+        "runs/base/report.html",
+    ),
     Run(
         r"eval\.fvd /data(?!.*videomae)",
         "--protocol custom --size 16 16 --resamples 20 --output fvd.json",
@@ -119,7 +130,10 @@ RULES = (
     Elsewhere(
         r"eval\.conditional ", "eval/test_conditional.py::test_figures_are_those_of_what_is_drawn_for_the_donors"
     ),
+    Elsewhere(r"eval\.decoupling ", "eval/test_decoupling.py::test_the_script_measures_a_run_and_shows_it"),
     Elsewhere(r"eval\.cost ", "eval/test_cost.py::test_the_script_writes_table_json_and_picture"),
+    Elsewhere(r"eval\.pseudo_dit ", "eval/test_pseudo_dit.py::test_the_script_writes_table_json_and_picture"),
+    Elsewhere(r"eval\.plan ", "eval/test_plan.py::test_the_script_plans_the_demo_and_writes_json"),
     Elsewhere(r"eval\.demo ", "test_pipeline.py::test_the_demo_makes_everything_it_names_and_resumes"),
     Elsewhere(r"eval\.check ", "eval/test_check.py::test_all_checks_pass_on_the_cpu"),
     Elsewhere(r"make help", "test_entrypoints.py::test_make_lists_its_targets"),

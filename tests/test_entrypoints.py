@@ -29,6 +29,7 @@ SCRIPTS = (
     "eval/classifier.py",
     "eval/continuation.py",
     "eval/conditional.py",
+    "eval/decoupling.py",
     "eval/demo.py",
     "eval/check.py",
     "eval/report.py",

@@ -24,7 +24,7 @@ def test_the_demo_makes_everything_it_names_and_resumes(launch, builtin_set, tmp
     assert list(summary["seconds"]) == ["data", "stage1", "cache", "stage2", "sample", "evaluate", "total"]
     assert 0.1 < summary["peak_memory_gb"] < 6
     named = [line.split(":")[0].strip() for line in done.stdout.split("\nlook at\n")[1].splitlines() if ":" in line]
-    assert len(named) == 5
+    assert len(named) == 6
     for name in named:
         assert name.startswith(str(run))
     assert probe(run / "samples" / "grid.mp4").frames == 16

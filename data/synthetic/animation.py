@@ -4,6 +4,7 @@ Look and motion come from two seeds and never meet before the drawing, so appear
 A frame is one crop of the background and one look-up inside the sprite's box, by torch, whose look-up is a single pass.
 """
 
+from dataclasses import dataclass
 from math import cos, hypot, pi, sin, tau
 from pathlib import Path
 
@@ -15,8 +16,10 @@ from einops import rearrange
 from numpy import ndarray
 from torch import Tensor
 
-from data.synthetic.looks import HALF, HEIGHT, PAN_MARGIN, SHEET_REACH, WIDTH, Look, draw_look, smooth
-from data.synthetic.motions import MOTIONS, Pose, to_and_fro
+from data.synthetic.looks import HALF, HEIGHT, PAN_MARGIN, WIDTH, Design, Look, design_look, paint
+from data.synthetic.motions import MOTIONS, Motion, Pose, to_and_fro
+from data.synthetic.noise import smooth
+from data.synthetic.patterns import SHEET_REACH
 
 FPS = 25
 SHORTEST, LONGEST = 50, 75  # frames in a crossing of the picture, and in a clip where no length is asked for
@@ -26,26 +29,60 @@ SHADOW_X, SHADOW_Y, SHADOW_SOFTNESS = 0.078, 0.13, 0.28  # in sprite radii
 SHADOW_STRENGTH = 0.38  # share of the light that it takes
 
 
-@torch.inference_mode()
+@dataclass(frozen=True)
+class Take:
+    """How a clip is acted and filmed.
+
+    Attributes:
+        crossing: frames in which the panning goes once across; also the clip's length where none is asked for.
+        rest: of the sprite, x and y in half-frames.
+        heading, speed: of the panning; radians, pixels a second.
+        motion: of the sprite, about its place at rest.
+    """
+
+    crossing: int
+    rest: ndarray
+    heading: float
+    speed: float
+    motion: Motion
+
+    def frames(self, seconds: float | None) -> int:
+        """How many a clip of so many seconds has."""
+        return self.crossing if seconds is None else round(seconds * FPS)
+
+    def panned(self, frame: int) -> tuple[float, float]:
+        """How far the picture has moved over the background since the middle of a crossing, x and y in pixels."""
+        along = self.speed * (to_and_fro(frame, self.crossing - 1) - self.crossing / 2) / FPS
+        return along * cos(self.heading), along * sin(self.heading)
+
+
+def plan_take(name: str, motion_seed: int) -> Take:
+    """A random take of the motion class `name`."""
+    rng = np.random.default_rng(motion_seed)
+    crossing = int(rng.integers(SHORTEST, LONGEST + 1))
+    rest = rng.uniform(-0.06, 0.06, 2)
+    heading, speed = rng.uniform(0, tau), rng.uniform(4, 8)
+    return Take(crossing, rest, heading, speed, MOTIONS[name](rng, (crossing - 1) / FPS))
+
+
 def motion_frames(name: str, look_seed: int, motion_seed: int, seconds: float | None = None) -> ndarray:
     """A clip of the motion class `name`: uint8 `t h w c`, 50 to 75 frames of 240×320 at 25 a second, or `seconds`.
 
     The same arguments give the same frames. `look_seed` alone decides the sprite and the background, `motion_seed` the
     length, the resting place, the panning and the motion's own parameters; a longer clip begins with the shorter one.
     """
-    look = draw_look(np.random.default_rng(look_seed))
-    rng = np.random.default_rng(motion_seed)
-    crossing = int(rng.integers(SHORTEST, LONGEST + 1))
-    rest = rng.uniform(-0.06, 0.06, 2)
-    heading, speed = rng.uniform(0, tau), rng.uniform(4, 8)  # of the panning; pixels a second
-    motion = MOTIONS[name](rng, (crossing - 1) / FPS)
+    return film(design_look(np.random.default_rng(look_seed)), plan_take(name, motion_seed), seconds)
+
+
+@torch.inference_mode()
+def film(design: Design, take: Take, seconds: float | None = None) -> ndarray:
+    """The clip of a look in a take, as `motion_frames` gives it."""
+    look = paint(design)
     reach = look.reach(SHADOW_SOFTNESS / 2) + hypot(SHADOW_X, SHADOW_Y)
-    count = crossing if seconds is None else round(seconds * FPS)
-    frames = torch.empty(count, HEIGHT, WIDTH, 3, dtype=torch.uint8)
+    frames = torch.empty(take.frames(seconds), HEIGHT, WIDTH, 3, dtype=torch.uint8)
     for i, frame in enumerate(frames):
-        panned = speed * (to_and_fro(i, crossing - 1) - crossing / 2) / FPS
-        picture = _crop(look.background, panned * cos(heading), panned * sin(heading))
-        _draw_sprite(picture, look, motion(i / FPS), rest, reach)
+        picture = _crop(look.background, *take.panned(i))
+        _draw_sprite(picture, look, take.motion(i / FPS), take.rest, reach)
         frame.copy_(picture.add_(0.5))
     return frames.numpy()
 

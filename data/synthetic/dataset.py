@@ -2,10 +2,10 @@
 
     python -m data.synthetic OUT --videos_per_class 60 --seed 0
 
-writes `OUT/UCF-101/<Class>/v_<Class>_g<NN>_c<NN>.avi` and `OUT/ucfTrainTestlist/`. As in UCF-101, the clips of a group
-share their appearance, and each official split keeps whole groups for testing. `OUT/dataset.json` records the
-settings; an interrupted run goes on where it stopped, and the lists, written last, mark a complete set. With
-`--seconds 8` the same videos go on for longer.
+writes `OUT/UCF-101/<Class>/v_<Class>_g<NN>_c<NN>.avi`, `OUT/ucfTrainTestlist/`, and in `OUT/factors.json` what each
+clip is made of. As in UCF-101, the clips of a group share their appearance, and each official split keeps whole groups
+for testing. `OUT/dataset.json` records the settings; an interrupted run goes on where it stopped, and the lists,
+written last, mark a complete set. With `--seconds 8` the same videos go on for longer.
 """
 
 import json
@@ -14,45 +14,20 @@ import signal
 import sys
 import threading
 from concurrent.futures import ProcessPoolExecutor, as_completed
-from math import ceil
 from multiprocessing import get_context, parent_process
 from pathlib import Path
-from typing import NamedTuple
 
 import torch
 
 from data.synthetic.animation import write_clip
+from data.synthetic.factors import FACTORS, write_factors
 from data.synthetic.motions import MOTIONS
+from data.synthetic.plan import RECORD, plan_clips, write_lists
 from runtime.errors import UserError
 from runtime.files import write_text
 from runtime.options import OptionParser
 from runtime.progress import track
-from runtime.random import seed_of
 from runtime.script import script
-
-CLIPS_PER_GROUP = 1  # every clip a look of its own: an autoencoder needs many looks more than many clips of one
-FEWEST_GROUPS, MOST_GROUPS = 4, 99  # three disjoint test sets and a rest; two digits
-SPLITS = 3
-TEST_SHARE = 7 / 25  # of the groups, as in UCF-101's lists
-
-
-class Clip(NamedTuple):
-    """One video's place in the data set; `group` and `number` count from 1."""
-
-    name: str
-    group: int
-    number: int
-
-    @property
-    def file(self) -> str:
-        """The path below `UCF-101/`, as the official lists write it."""
-        return f"{self.name}/v_{self.name}_g{self.group:02}_c{self.number:02}.avi"
-
-    def seeds(self, seed: int) -> tuple[int, int]:
-        """The seeds of its look, which its group shares, and of its motion. Looks are drawn alike for every class."""
-        label = list(MOTIONS).index(self.name)
-        look = seed_of("synthetic look", seed, label, self.group)
-        return look, seed_of("synthetic motion", seed, label, self.group, self.number)
 
 
 def write_dataset(root: Path, videos_per_class: int, seed: int, seconds: float | None = None) -> int:
@@ -73,6 +48,8 @@ def write_dataset(root: Path, videos_per_class: int, seed: int, seconds: float |
         missing = [clip for clip in clips if not (videos / clip.file).exists()]
         if missing:
             _write_clips([(videos / clip.file, clip.name, *clip.seeds(seed), seconds) for clip in missing])
+        if not (root / FACTORS).exists():
+            write_factors(root, clips, seed, seconds)
         write_lists(root / "ucfTrainTestlist", clips)
     except OSError as error:
         raise UserError(
@@ -81,18 +58,9 @@ def write_dataset(root: Path, videos_per_class: int, seed: int, seconds: float |
     return len(missing)
 
 
-def plan_clips(videos_per_class: int) -> list[Clip]:
-    """Every clip in the order of the lists: class, group, number; the groups of a class differ by one clip at most."""
-    if not FEWEST_GROUPS <= videos_per_class <= MOST_GROUPS * 99:
-        raise UserError(f"videos per class must be {FEWEST_GROUPS} to {MOST_GROUPS * 99}, not {videos_per_class}")
-    groups = min(max(ceil(videos_per_class / CLIPS_PER_GROUP), FEWEST_GROUPS), MOST_GROUPS)
-    places = sorted((i % groups + 1, i // groups + 1) for i in range(videos_per_class))
-    return [Clip(name, *place) for name in MOTIONS for place in places]
-
-
 def _claim(root: Path, settings: dict[str, int | float]) -> None:
     """Make `root` this data set's, or find that it is already, before anything else is written."""
-    record = root / "dataset.json"
+    record = root / RECORD
     if record.exists():
         try:
             found = json.loads(record.read_text())
@@ -123,21 +91,6 @@ def _start_worker() -> None:
     torch.set_num_threads(1)
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     threading.Thread(target=lambda: (parent_process().join(), os._exit(1)), daemon=True).start()
-
-
-def write_lists(folder: Path, clips: list[Clip]) -> None:
-    """The class index and the train and test list of each split, in the official formats."""
-    folder.mkdir(exist_ok=True)
-    labels = {name: label for label, name in enumerate(MOTIONS, 1)}
-    groups = max(clip.group for clip in clips)
-    share = round(TEST_SHARE * groups)
-    write_text(folder / "classInd.txt", "".join(f"{label} {name}\n" for name, label in labels.items()))
-    for split in range(SPLITS):
-        held_out = range(split * share + 1, (split + 1) * share + 1)
-        train = (f"{clip.file} {labels[clip.name]}\n" for clip in clips if clip.group not in held_out)
-        test = (f"{clip.file}\n" for clip in clips if clip.group in held_out)
-        write_text(folder / f"trainlist{split + 1:02}.txt", "".join(train))
-        write_text(folder / f"testlist{split + 1:02}.txt", "".join(test))
 
 
 @script

@@ -9,8 +9,9 @@ from eval.checks.small import CONFIGS, DIT
 from eval.checks.speed import described
 from generator.batches import LatentBatches
 from generator.diffusion import make_objective
+from generator.flops import training_flops
 from generator.stage2 import Stage2Config
-from generator.train import build_session, model_config, training_flops, training_step
+from generator.train import build_session, model_config, training_step
 from runtime import distributed
 from runtime.config import load
 from runtime.measurement import Measurement

@@ -12,15 +12,18 @@ class Coded:
 
     Attributes:
         video: `b c t h w` in [-1, 1], of the shape that went in.
-        values: numbers that the latent of one clip has; None for a codec, which writes bits.
-        bits: that a codec wrote for each clip, `b`; None for a latent, whose bits depend on how its numbers are kept.
-        overhead: bits beside those, of container and headers, `b`; None as `bits`.
+        values: numbers that the latent of one clip has, those for padding included; None for a codec.
+        bits: of each clip, `b`: a codec's payload, or a rounded latent's numbers; None for a latent of float32 numbers,
+            which nobody would send as they are.
+        overhead: bits beside those, `b`: headers of a codec, ranges of a rounded latent; None where `bits` is.
+        reached: whether `bits` is at most the number that was wished for, `b`; None where none was.
     """
 
     video: Tensor
     values: int | None = None
     bits: Tensor | None = None
     overhead: Tensor | None = None
+    reached: Tensor | None = None
 
 
 class Coder(Protocol):
@@ -33,5 +36,5 @@ class Coder(Protocol):
     name: str
 
     def __call__(self, video: Tensor) -> Coded:
-        """Give back clips `b c t h w` in [-1, 1]."""
+        """Give back clips `b c t h w` in [-1, 1]. Raises `UserError` for clips of a size that it cannot take."""
         ...

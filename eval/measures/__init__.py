@@ -1,4 +1,4 @@
-"""Measures: means over a data set, joints of windows, cost of models.
+"""Measures: which clips are evaluated, cost of models.
 
 May import `autoencoder`, `generator`, `data` and `runtime`, and no command of `eval`.
 """

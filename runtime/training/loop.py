@@ -65,6 +65,11 @@ class LoopConfig:
         times = -(-self.steps // self.snapshot_every) if self.snapshot_every else 1
         return len(self.ema_widths) * times
 
+    @property
+    def most_checkpoints(self) -> int:
+        """That stand on disk at once: those kept, the best and the one that is being written."""
+        return self.keep + 2
+
     def share(self) -> int:
         """Clips of a step that one process sees."""
         if self.batch_size % distributed.world_size():
@@ -140,7 +145,7 @@ def describe_plan(name: str, parameters: int, config: EngineConfig, loop: LoopCo
     saved, snapshot = checkpoint_bytes(parameters, config, loop.averages), snapshots.ELEMENT * parameters
     clips = loop.micro_batch(1 if config.accumulation == "auto" else config.accumulation)
     split = f"{memory.share} a process, accumulation {config.accumulation}"
-    disk = f"disk: {gigabytes(saved)} a checkpoint, {gigabytes(saved * (loop.keep + 2))} at most"
+    disk = f"disk: {gigabytes(saved)} a checkpoint, {gigabytes(saved * loop.most_checkpoints)} at most"
     if loop.snapshots:
         kept = f"{gigabytes(loop.snapshots * snapshot)} for {loop.snapshots} snapshots of averages"
         disk += f"; {kept}, {gigabytes(snapshot)} each"

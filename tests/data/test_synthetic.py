@@ -8,10 +8,13 @@ import numpy as np
 import pytest
 from av.video.frame import PictureType
 
+from data.synthetic import animation
 from data.synthetic.animation import FPS, motion_frames, write_clip
-from data.synthetic.dataset import Clip, main, plan_clips, write_dataset, write_lists
+from data.synthetic.dataset import main, write_dataset
+from data.synthetic.factors import factors_of, read_factors
 from data.synthetic.looks import HEIGHT, WIDTH, Look
 from data.synthetic.motions import MOTIONS
+from data.synthetic.plan import Clip, plan_clips, write_lists
 from runtime.errors import UserError
 
 SEED = 5
@@ -64,6 +67,45 @@ def test_files_are_the_frames_in_the_format_of_ucf101(dataset):
         decoded = np.stack([frame.to_ndarray(format="rgb24") for frame in frames])
         error = np.square(decoded.astype(np.float32) - drawn).mean()
         assert 10 * np.log10(255**2 / error) > 35
+
+
+def test_factors_follow_from_the_settings_where_no_file_names_them(dataset, tmp_path):
+    """A set made before there were factors has them, and gets the file when it is written again."""
+    written = read_factors(dataset)
+    assert list(written) == [clip.file for clip in plan_clips(4)]
+    (tmp_path / "dataset.json").write_bytes((dataset / "dataset.json").read_bytes())
+    assert read_factors(tmp_path) == written
+    with av.open(str(dataset / "UCF-101/Swing/v_Swing_g03_c01.avi")) as container:
+        assert container.streams.video[0].frames == len(written["Swing/v_Swing_g03_c01.avi"].pose["x"])
+    assert read_factors(tmp_path / "UCF-101") is None
+    (tmp_path / "factors.json").write_text("{")
+    with pytest.raises(UserError, match="damaged"):
+        read_factors(tmp_path)
+
+
+@pytest.mark.parametrize("name", ["Drift", "Bounce", "Zoom"])
+def test_factors_are_what_is_to_be_seen(name, monkeypatch):
+    """Against a film without its sprite: where the pixels differ is the sprite, and what is left the ground."""
+    bodies, seen = [], []
+    for group in range(1, 7):
+        clip = Clip(name, group, 1)
+        factors, frames = factors_of(clip, SEED, None), motion_frames(name, *clip.seeds(SEED))[::7].astype(np.float32)
+        with monkeypatch.context() as without:
+            without.setattr(animation, "_draw_sprite", lambda *_: None)
+            ground = motion_frames(name, *clip.seeds(SEED))[::7].astype(np.float32)
+        drawn = np.abs(frames - ground).sum(-1) > 40
+        y, x = ((np.arange(size) + 0.5 - size / 2) / (HEIGHT / 2) for size in (HEIGHT, WIDTH))
+        for axis, places, along in (("x", x, 1), ("y", y, 2)):
+            centre = (drawn.sum(along) * places).sum(1) / drawn.sum((1, 2))
+            np.testing.assert_allclose(centre, factors.pose[axis][::7], atol=0.12)
+        corners = np.array(factors.ground)
+        assert (ground >= corners.min(0) - 1).all()
+        assert (ground <= corners.max(0) + 1).all()
+        assert factors.dark == (ground.mean() < 128)
+        bodies.append(np.mean(factors.body, axis=0))
+        seen.append(frames[drawn].mean(0))
+    spread = np.abs(np.array(bodies)[:, None] - np.array(seen)).sum(-1)
+    assert (spread.argmin(1) == range(6)).all()
 
 
 def test_an_interrupted_write_goes_on_to_the_same_bytes(dataset):

@@ -11,6 +11,7 @@ from generator.pipeline import load_pipeline
 from generator.stage2 import Stage2Config
 from generator.train import main, train
 from runtime.config import load
+from runtime.errors import UserError
 
 
 @pytest.fixture
@@ -66,3 +67,11 @@ def test_a_cache_of_another_autoencoder_is_refused(stage1_run, configs, tmp_path
     arguments[5] = str(tmp_path)
     assert main(arguments) == 2
     assert "no latent cache" in capsys.readouterr().err
+
+
+def test_a_run_without_previews_ends_as_any(processes, configure, tmp_path):
+    train(configure("run", "--preview", "0", "--loop.steps", "2"))
+    assert weights(tmp_path / "run")
+    assert not (tmp_path / "run/videos").exists()
+    with pytest.raises(UserError, match="--preview -1"):
+        configure("other", "--preview", "-1")

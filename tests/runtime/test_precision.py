@@ -11,7 +11,8 @@ from data import pixels
 from data.index import open_index
 from eval import report
 from eval.features.i3d import I3D
-from eval.reconstruction import evaluate_reconstruction, open_loader
+from eval.measures.windows import WindowDataset, window_loader
+from eval.reconstruction import evaluate_reconstruction
 from runtime.config import load
 from runtime.precision import full_precision, precision_of_use
 from runtime.weights import load_model
@@ -80,7 +81,8 @@ def test_features_of_fvd_are_not_rounded(monkeypatch):
 def test_a_reconstruction_is_measured_as_computed(stage1_run, builtin_set):
     model = load_model(VidTwin, stage1_run / "weights" / "ema")
     model.encoder = Witness(model.encoder)
-    evaluate_reconstruction(model, open_loader(model, open_index(builtin_set, "test"), 8.0, 2, 2))
+    clips = WindowDataset([open_index(builtin_set, "test")], 4, 8.0, (16, 16), max_videos=2)
+    evaluate_reconstruction(model, window_loader(clips, 2, 0, 0, 1))
     assert set(model.encoder.seen) == {(False, False)}
 
 
