@@ -29,7 +29,6 @@ from eval.classifier import (
     load_or_train,
     predict,
 )
-from eval.measures.means import open_lpips
 from eval.page.page import write_page
 from eval.pictures import draw_pictures
 from eval.players import Samples, write_players
@@ -77,6 +76,8 @@ def measure(args: Namespace) -> None:
         figures |= evaluate_reconstruction(model, loader, classifier=classifier)
         add_samples(figures, classifier, train, test, samples)
     else:
+        from eval.metrics.pixels import open_lpips  # torchmetrics takes seconds to import
+
         lpips = open_lpips()
         figures |= evaluate_reconstruction(model, loader, lpips and lpips.to(distributed.device()))
     write_json(out / "cost.json", costs(configs, len(test.index.classes)))

@@ -106,7 +106,7 @@ def write_factors(root: Path, clips: Sequence[Clip], seed: int, seconds: float |
 
 
 def read_factors(root: Path) -> dict[str, Factors] | None:
-    """Factors by a clip's path below `UCF-101/`; None for a data set that is not the built-in one.
+    """Factors by a clip's path below `UCF-101/`; None for a data set that is not the built-in one, or is packed.
 
     Raises `UserError` where the files that name them are damaged.
     """

@@ -16,8 +16,9 @@ def in_words(figures: dict[str, Any]) -> str:
     found, psnr = figures.get("accuracy", {}), figures["psnr"]
     said = (
         f"This run turns a video of {frames} frames of {height}×{width} pixels into {figures['values']:,} numbers, "
-        f"{figures['rate']:.2%} of what it takes raw, in two parts: structure, what stays, and dynamics, what moves. "
-        f"On {figures['clips']} test videos that it never saw it gives them back at {psnr['reconstruction']:.1f} dB"
+        f"{figures['rate']:.2%} of what it takes raw, in two parts: structure, meant for what stays, and dynamics, for "
+        f"what moves. On {figures['clips']} test videos that it never saw it gives them back at "
+        f"{psnr['reconstruction']:.1f} dB"
     )
     gain = psnr["reconstruction"] - psnr["trivial"]
     said += f", {abs(gain):.1f} dB {'above' if gain >= 0 else 'below'} what a still picture of each would reach."

@@ -120,7 +120,7 @@ def wait_for_steps(run, count, process):
 @pytest.mark.parametrize(
     ("point", "call", "left_at"),
     [
-        ("write_manifest", 2, 3),  # the shares are on disk, their checksums are not
+        pytest.param("write_manifest", 2, 3, marks=pytest.mark.full),  # the shares are on disk, their checksums are not
         ("put_in_place", 2, 3),  # all is there but the name
         ("remove_older", 2, 6),  # `latest` names the new one, the old one still stands
     ],
@@ -211,7 +211,7 @@ def test_a_signal_to_every_process_of_a_run_loses_nothing(arguments, processes, 
     assert {line["step"] for line in logged(tmp_path / "run")} == set(range(1, saved + 3))
 
 
-@pytest.mark.parametrize("moment", ["training", "validation"])
+@pytest.mark.parametrize("moment", [pytest.param("training", marks=pytest.mark.full), "validation"])
 def test_a_run_that_is_asked_to_stop_continues_exactly(processes, configure, tmp_path, monkeypatch, moment):
     settings = ["--loop.validate_every", "2", "--loop.save_every", "0"]
     train(configure("whole", *settings))
@@ -261,7 +261,9 @@ def poison(monkeypatch, steps):
     monkeypatch.setattr(Objective, "nll", nll)
 
 
-@pytest.mark.parametrize("stage", [0, 1, 2, 3])
+@pytest.mark.parametrize(
+    "stage", [pytest.param(0, marks=pytest.mark.full), 1, pytest.param(2, marks=pytest.mark.full), 3]
+)
 def test_a_step_that_is_not_finite_is_left_out(processes, configure, tmp_path, monkeypatch, capsys, stage):
     poison(monkeypatch, {3})
     train(configure("run", *GAN, "--engine.zero_stage", str(stage)))

@@ -94,7 +94,7 @@ def equal(a: list[dict], b: list[dict]) -> bool:
     return all(torch.equal(x["video"], y["video"]) and x["name"] == y["name"] for x, y in pairs)
 
 
-@pytest.mark.parametrize(("workers", "start"), [(0, 1), (0, 13), (2, 5), (3, 7)])
+@pytest.mark.parametrize(("workers", "start"), [(0, 1), (0, 13), pytest.param(2, 5, marks=pytest.mark.full), (3, 7)])
 def test_a_position_is_enough_to_go_on_with_any_number_of_workers(packed, workers, start):
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", "This DataLoader will create")  # more workers than cores

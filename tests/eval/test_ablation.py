@@ -142,6 +142,7 @@ def test_killed_while_it_trains_it_goes_on(arguments, ablate, launch, tmp_path):
             assert each == pytest.approx(other, rel=1e-3)  # with other numbers of threads
 
 
+@pytest.mark.full
 def test_figures_of_other_settings_are_not_taken_for_these(ablate, tmp_path, monkeypatch):
     assert ablate(tmp_path, "--seeds", "0") == 0
     for options in (["--num", "21"], ["--classifier_steps", "3"], ["--seeds", "2"]):
