@@ -96,7 +96,7 @@ RULES = (
     ),
     Run(
         r"eval\.fvd /data(?!.*videomae)",
-        "--protocol custom --size 16 16 --resamples 20 --output fvd.json",
+        "--protocol custom --resamples 20 --output fvd.json",
         makes="fvd.json",
     ),
     Elsewhere(

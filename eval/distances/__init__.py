@@ -1,4 +1,4 @@
-"""What the command `eval.fvd` is made of: its two sides, its figures, and the words that repeat it.
+"""What the command `eval.fvd` is made of: its two sides, its figures and their spread, and the words that repeat it.
 
 May import `eval.metrics`, `eval.features`, `eval.videos` and what lies below `eval`; no command of `eval`.
 """

@@ -58,6 +58,10 @@ def size(side: Side) -> tuple[int, int] | None:
     return side.recipe.size if isinstance(side, FeatureSet) else side.size
 
 
+def resizes(side: Side) -> bool:
+    return not isinstance(side, FeatureSet) and side.resizes
+
+
 def check_rates(real: Side, generated: Side) -> None:
     """Raise `UserError` where the two sides' frames lie differently far apart in time; say where it is not known."""
     ours, theirs = real.rates, generated.rates
@@ -71,20 +75,26 @@ def check_rates(real: Side, generated: Side) -> None:
 
 
 def common_size(args: Namespace, real: Side, generated: Side) -> tuple[int, int]:
-    """What clips of both sides are cut to: the size that is asked for, with a named protocol the generated ones'.
+    """What clips of both sides are cut to: what is asked for, or what the side has that cannot be cut.
+
+    Of two sides that can, a named protocol takes the generated one's.
 
     Raises:
         UserError: other sizes on the two sides, or within one, and no word of what to cut them to.
     """
     if args.size:
         return tuple(args.size)
-    ours, theirs = size(real), size(generated)
-    if theirs and (ours == theirs or args.protocol != CUSTOM):
-        return theirs
-    if ours and theirs:
-        found = f"real videos have {ours[0]}x{ours[1]}, generated ones {theirs[0]}x{theirs[1]}"
-        raise UserError(f"{found}; give both at one size, or say with --size HEIGHT WIDTH what to cut files to")
-    raise UserError("the videos differ in size; say with --size HEIGHT WIDTH what to cut them to")
+    sizes = {size(side) for side in (real, generated) if not resizes(side)}
+    sizes = sizes or ({size(real), size(generated)} if args.protocol == CUSTOM else {size(generated)})
+    if len(sizes) == 1 and None not in sizes:
+        return sizes.pop()
+    if None in sizes:
+        raise UserError("the videos differ in size; say with --size HEIGHT WIDTH what to cut them to")
+    (h, w), (height, width) = size(real), size(generated)
+    raise UserError(
+        f"real videos have {h}x{w}, generated ones {height}x{width}; give both at one size, or say with --size HEIGHT "
+        "WIDTH what to cut files to"
+    )
 
 
 def check_saved(args: Namespace, sides: tuple[Side, Side], recipe: Recipe) -> None:

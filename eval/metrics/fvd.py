@@ -15,16 +15,16 @@ class FrechetVideoDistance(FrechetDistance):
     """The Fréchet distance of two sets of videos `b c t h w` in [-1, 1], in a network's features.
 
     Videos are rounded to 8 bits first, as those of files are: a reconstruction that kept more would differ from what
-    can be stored of it. `update(generated, real)` takes either as None.
+    can be stored of it. `update(preds, target)` takes generated and real videos, either as None.
     """
 
     def __init__(self, network: FeatureNetwork, **kwargs: object) -> None:
         super().__init__(network.dim, **kwargs)
         self.network = network
 
-    def update(self, generated: Tensor | None = None, real: Tensor | None = None) -> None:
+    def update(self, preds: Tensor | None = None, target: Tensor | None = None) -> None:
         """Raises `UserError` for values outside [-1, 1], and where `FrechetDistance` does."""
-        super().update(*(None if video is None else self.features(video) for video in (generated, real)))
+        super().update(*(None if video is None else self.features(video) for video in (preds, target)))
 
     def features(self, video: Tensor) -> Tensor:
         if not video.is_floating_point() or video.abs().max() > 1 + OUTSIDE:

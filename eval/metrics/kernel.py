@@ -5,16 +5,14 @@ from torch import Tensor
 from torchmetrics import Metric
 
 from eval.metrics.mmd import kernel_distance
-from eval.metrics.once import Once
-
-SIDES = ("generated", "real")
+from eval.metrics.once import SIDES, Once
 
 
 class KernelDistance(Once, Metric):
     """`eval.metrics.mmd.kernel_distance` of two sets of features `n d`, which it keeps, in float32.
 
     torchmetrics' KernelInceptionDistance is for images and for sets of equal size, and takes a mean over subsets.
-    `update(generated, real)` takes either as None.
+    `update(preds, target)` takes either as None.
     """
 
     is_differentiable = False
@@ -34,10 +32,10 @@ class KernelDistance(Once, Metric):
         for side in SIDES:
             getattr(self, side).append(torch.zeros(0, self.dim, device=self.device))
 
-    def update(self, generated: Tensor | None = None, real: Tensor | None = None) -> None:
+    def update(self, preds: Tensor | None = None, target: Tensor | None = None) -> None:
         """Raises `UserError` for a metric that has given its result."""
         self.require_open()
-        for side, features in zip(SIDES, (generated, real), strict=True):
+        for side, features in zip(SIDES, (preds, target), strict=True):
             if features is not None:
                 getattr(self, side).append(features.detach().float().to(self.device))
 

@@ -2,6 +2,8 @@
 
 from runtime.errors import UserError
 
+SIDES = ("generated", "real")  # the states of a metric of two sets, in the order of `update(preds, target)`
+
 
 class Once:
     """Before `torchmetrics.Metric` among the bases: what comes after a result is refused until `reset`.

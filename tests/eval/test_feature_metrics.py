@@ -27,9 +27,9 @@ with distributed.processes():
     real, generated = (part.double() for part in torch.load(sys.argv[1]))
     mine = slice(0, 17) if distributed.is_main() else slice(17, None)
     for distance in distances:
-        distance.update(real=real[mine])
+        distance.update(target=real[mine])
         if distributed.is_main():  # one process has all of a side
-            distance.update(generated=generated)
+            distance.update(preds=generated)
     found = [distance.compute().item() for distance in distances]
     if distributed.is_main():
         print(json.dumps(found))
@@ -92,7 +92,7 @@ def test_a_metric_that_gave_its_result_takes_no_more_until_it_is_reset(metrics):
 
 def test_a_side_without_features_is_an_error_and_not_a_number(metrics):
     for metric in metrics:
-        metric.update(generated=features(20, 1))
+        metric.update(preds=features(20, 1))
         with pytest.raises(UserError, match="at least 2 samples on each side"):
             metric.compute()
 
@@ -119,3 +119,17 @@ def test_fvd_takes_videos_as_models_give_them_and_rounds_them_as_files_do():
     for wrong in (whole[0], whole[0].float(), to_float(whole[0]) * 1.1):
         with pytest.raises(UserError, match=r"must be floats in \[-1, 1\], not"):
             metric.update(wrong)
+
+
+def test_fvd_stands_beside_the_metrics_of_single_clips():
+    from eval.metrics.collection import clip_metrics, together
+    from eval.metrics.fvd import FrechetVideoDistance
+
+    target, preds = torch.rand(2, 4, 3, 3, 16, 16, generator=torch.Generator().manual_seed(0)) * 2 - 1
+    metrics = together({**clip_metrics(), "fvd": FrechetVideoDistance(Means())})
+    metrics.update(preds=preds, target=target)
+    alone = FrechetVideoDistance(Means())
+    alone.update(preds, target)
+    found = metrics.compute()
+    assert found["fvd"] == alone.compute()
+    assert {"psnr", "ssim", "temporal_psnr"} < set(found)

@@ -127,6 +127,16 @@ def test_packed_shards_are_the_folder_that_was_packed(network, fvd, tmp_path, ca
     assert packed["fvd"] == pytest.approx(plain["fvd"], rel=1e-6)
 
 
+def test_files_are_cut_to_the_size_of_arrays_and_arrays_to_none(network, fvd, tmp_path):
+    real = write_videos(tmp_path / "real", videos(4, 0, h=48, w=64))
+    np.save(tmp_path / "generated.npy", videos(3, 1).numpy())
+    result, _ = fvd(real, tmp_path / "generated.npy")
+    cut = torch.stack([decode_all(probe(path), (24, 32)) for path in sorted(real.rglob("*.mp4"))])
+    assert result["fvd"] == pytest.approx(distance(network, cut, videos(3, 1)), rel=1e-5)
+    assert "24x32" in result["protocol_string"]
+    assert "give both at one size" in fvd(real, tmp_path / "generated.npy", "--size", 48, 64, code=2)
+
+
 def test_a_stride_is_the_same_on_both_sides(network, fvd, tmp_path):
     real, generated = videos(5, 0, t=31), videos(5, 1, t=31)
     for name, array in (("real", real), ("generated", generated)):

@@ -3,9 +3,9 @@
 import pytest
 import torch
 
-from eval.metrics.checks import floor, order
+from eval.distances.checks import floor, order
+from eval.distances.resampling import interval, sweep
 from eval.metrics.gaussian import fit, frechet_distance
-from eval.metrics.resampling import interval, sweep
 from runtime.errors import UserError
 
 DIM, SHIFT, SCALE = 8, 0.15, 1.2

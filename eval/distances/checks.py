@@ -5,8 +5,8 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from eval.distances.resampling import mean_distance
 from eval.metrics.gaussian import fit, frechet_distance
-from eval.metrics.resampling import mean_distance
 from runtime.errors import UserError
 from runtime.random import generator
 
