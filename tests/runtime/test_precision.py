@@ -1,5 +1,7 @@
 """What measures, or is compared, is computed in float32 where it says so."""
 
+from argparse import Namespace
+
 import pytest
 import torch
 from torch import nn
@@ -86,11 +88,11 @@ def test_a_reconstruction_is_measured_as_computed(stage1_run, builtin_set):
     assert set(model.encoder.seen) == {(False, False)}
 
 
-def test_the_demos_report_is_not_rounded(monkeypatch, tmp_path):
+def test_the_demos_report_is_not_rounded(stage1_run, monkeypatch):
     seen = []
     monkeypatch.setattr(report, "load_model", lambda *_: seen.append(rounding()))
     with pytest.raises(AttributeError):  # there is no model
-        report.report(tmp_path, tmp_path, 1)
+        report.measure(Namespace(run=stage1_run, data=None))
     assert seen == [(False, False)]
 
 
