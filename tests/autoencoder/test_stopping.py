@@ -122,7 +122,8 @@ def wait_for_steps(run, count, process):
     [
         pytest.param("write_manifest", 2, 3, marks=pytest.mark.full),  # the shares are on disk, their checksums are not
         ("put_in_place", 2, 3),  # all is there but the name
-        ("remove_older", 2, 6),  # `latest` names the new one, the old one still stands
+        # `latest` names the new one, the old one still stands
+        pytest.param("remove_older", 2, 6, marks=pytest.mark.full),
     ],
 )
 def test_a_kill_inside_a_save_loses_nothing(processes, arguments, configure, tmp_path, point, call, left_at):

@@ -65,7 +65,7 @@ def test_resuming_equals_never_stopping(processes, configure, tmp_path):
     assert not equal(raw, ema)
 
 
-@pytest.mark.parametrize("workers", [0, 2])
+@pytest.mark.parametrize("workers", [0, pytest.param(2, marks=pytest.mark.full)])
 def test_training_on_shards_resumes_and_is_cached_like_the_folder(processes, configure, builtin_set, tmp_path, workers):
     packed = tmp_path / "shards"
     for split in ("train", "test"):
@@ -141,6 +141,7 @@ def test_two_processes_equal_one_and_one_continues_what_two_began(processes, con
     assert_close(tmp_path / "one", tmp_path / "two")
 
 
+@pytest.mark.full
 def test_two_nodes_equal_one_process(processes, configure, configs, nodes, tmp_path):
     config = configure("one", *DETERMINISTIC)
     train(config)
@@ -150,6 +151,7 @@ def test_two_nodes_equal_one_process(processes, configure, configs, nodes, tmp_p
     assert_close(tmp_path / "one", tmp_path / "two")
 
 
+@pytest.mark.full
 def test_a_run_continues_at_another_zero_stage(processes, configure, tmp_path):
     train(configure("whole", *GAN))
     train(configure("run", *GAN))

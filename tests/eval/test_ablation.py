@@ -89,6 +89,7 @@ def stop_before(monkeypatch, count):
     return taken
 
 
+@pytest.mark.full
 def test_stopped_in_the_middle_of_a_cell_it_goes_on(ablate, tmp_path, monkeypatch, capsys):
     whole, stopped = tmp_path / "whole", tmp_path / "stopped"
     with monkeypatch.context() as patch:

@@ -245,6 +245,7 @@ def test_shuffled_frames_of_moving_videos_score_worse(fvd, tmp_path):
     assert "do not see motion" not in said.err
 
 
+@pytest.mark.full
 def test_two_processes_give_what_one_does(fvd, network, launch, tmp_path):
     real = write_videos(tmp_path / "real", videos(7, 0))
     (real / "class0" / "broken.mp4").write_text("no video")

@@ -210,6 +210,7 @@ def test_an_interrupted_comparison_measures_what_is_missing(weights, folder, tmp
     assert not [path for path in tmp_path.iterdir() if path.name.endswith(".parts")]
 
 
+@pytest.mark.full
 def test_processes_measure_what_one_does(launch, weights, folder, tmp_path):
     """Three processes, of which the last has no clip of the two batches."""
     arguments = [str(folder), "--weights", f"one={weights}", "--split", "all", "--no_lpips", "--no_parts"]

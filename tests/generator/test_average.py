@@ -131,6 +131,7 @@ def test_snapshots_of_a_resumed_run_are_those_of_one_that_never_stopped(processe
     assert (run / "weights/ema" / TRANSFORMER).read_bytes() == weights
 
 
+@pytest.mark.full
 def test_two_processes_keep_the_whole_of_their_averages(places, configs, launch, tmp_path):
     """Their noise is another than that of one process; what they gather is what they write to `weights/ema`."""
     settings = ["--config", str(configs / "stage2.yaml"), "--run", str(tmp_path), *places, "--loop.steps=4"]

@@ -129,7 +129,7 @@ def test_a_small_dit_with_separate_times_learns_joint_and_conditional(objective)
         assert (other - slope * given).var().item() == pytest.approx(1 - related**2, abs=0.08)
 
 
-@pytest.mark.parametrize(("objective", "steps"), [("x0", 200), ("flow", 700)])
+@pytest.mark.parametrize(("objective", "steps"), [("x0", 200), pytest.param("flow", 700, marks=pytest.mark.full)])
 def test_eight_clips_are_learnt_by_heart(objective, steps):
     """Samples of them are above 30 dB, of signal to error; measured: 40 for clean latents, 34 for velocities."""
     shapes, label = ((2, 4, 3, 3), (2, 4, 6)), torch.arange(8)
