@@ -6,6 +6,7 @@ from einops import rearrange
 from torch import Tensor, nn
 
 from autoencoder.config import VidTwinConfig
+from runtime.attention import attention
 
 LAYER_NORM_EPS = 1e-12
 CROSS_ATTENTION_EVERY = 2
@@ -29,7 +30,7 @@ class QFormerAttention(nn.Module):
             rearrange(each, "n s (heads d) -> n heads s d", heads=self.num_heads)
             for each in (self.query(x), self.key(context), self.value(context))
         )
-        out = F.scaled_dot_product_attention(q, k, v, dropout_p=self.dropout.p if self.training else 0.0)
+        out = attention(q, k, v, self.dropout.p if self.training else 0.0)
         out = self.out(rearrange(out, "n heads s d -> n s (heads d)"))
         return self.norm(x + self.dropout(out))
 

@@ -6,6 +6,8 @@ from einops import rearrange
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
+from runtime.attention import attention, causal_attention
+
 LAYER_NORM_EPS = 1e-6
 
 
@@ -34,23 +36,6 @@ def modulated_norm(x: Tensor, shift: Tensor, scale: Tensor) -> Tensor:
     return F.layer_norm(x, x.shape[-1:], 1 + scale, shift, LAYER_NORM_EPS)
 
 
-def fused_causal_attention(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
-    """In one kernel that keeps no weights: what GPUs are good at."""
-    return F.scaled_dot_product_attention(q, k, v, is_causal=True)
-
-
-def plain_causal_attention(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
-    """In two products: over a clip's few frames a CPU's fused kernel takes several times as long in bf16 training."""
-    *_, t, d = q.shape
-    future = q.new_full((t, t), float("-inf")).triu(1)
-    return (d**-0.5 * q @ k.mT + future).softmax(-1) @ v
-
-
-def causal_attention(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
-    """Attention over `n heads t d` in which frame i sees the frames up to i, as suits the device."""
-    return fused_causal_attention(q, k, v) if q.is_cuda else plain_causal_attention(q, k, v)
-
-
 class GatedLinear(nn.Linear):
     """gate · (W·x + b). The gate multiplies W and b, which are smaller than the output and need not be kept for it."""
 
@@ -73,7 +58,7 @@ class Attention(nn.Module):
     def over_space(self, x: Tensor, gate: Tensor) -> Tensor:
         _, t, h, w, _ = x.shape
         q, k, v = rearrange(self.qkv(x), self.SPACE, qkv=3, heads=self.num_heads)
-        out = F.scaled_dot_product_attention(q, k, v)
+        out = attention(q, k, v)
         return self.proj(rearrange(out, "(b t) heads (h w) d -> b t h w (heads d)", t=t, h=h, w=w), gate)
 
     def over_time(self, x: Tensor, gate: Tensor) -> Tensor:

@@ -6,9 +6,9 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from autoencoder.network.transformer import fused_causal_attention, plain_causal_attention
 from eval.checks.check import Found, Place
 from runtime import distributed
+from runtime.attention import fused_causal_attention, plain_causal_attention
 from runtime.flops import timed
 
 FRAMES, HEADS, HEAD_WIDTH = 16, 12, 64

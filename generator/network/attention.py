@@ -5,6 +5,8 @@ import torch.nn.functional as F
 from einops import einsum, rearrange
 from torch import Tensor, nn
 
+from runtime.attention import attention
+
 
 class HeadNorm(torch.autograd.Function):
     """`y = gain·x/rms(x)`, rms over the last axis, with a gain for each head.
@@ -48,16 +50,6 @@ def turn(x: Tensor, cosine: Tensor, sine: Tensor) -> Tensor:
     return torch.cat(
         [(first * cosine).addcmul_(second, sine, value=-1), (second * cosine).addcmul_(first, sine)], dim=-1
     )
-
-
-def attention(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
-    """`softmax(q·kᵀ/√d)·v` of `b head n d`: in one kernel, but on a CPU in bfloat16 in two products.
-
-    The kernel's backward pass takes two to five times as long there (docs/results.md).
-    """
-    if q.is_cuda or q.dtype != torch.bfloat16:
-        return F.scaled_dot_product_attention(q, k, v)
-    return (q.shape[-1] ** -0.5 * q @ k.mT).softmax(-1) @ v
 
 
 class SelfAttention(nn.Module):
