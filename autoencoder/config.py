@@ -6,7 +6,7 @@ from typing import Literal
 from runtime.errors import UserError
 
 Structure = Literal["qformer", "conv_mlp", "wide_qformer"]
-Dynamics = Literal["averages", "spatial_qformer", "none"]
+Dynamics = Literal["averages", "centred", "spatial_qformer", "none"]
 
 
 @dataclass(frozen=True)
@@ -46,7 +46,8 @@ class VidTwinConfig:
     structure: Structure = "qformer"
     """How time is summarised; all but `qformer` are ablations, see `autoencoder.network.ablations`."""
     dynamics: Dynamics = "averages"
-    """How a frame's movement is summarised; all but `averages` are ablations, `none` leaves structure alone."""
+    """How a frame's movement is summarised: the paper's `averages`; `centred`, the same without what never changes
+    (`autoencoder.network.dynamics`); or an ablation, of which `none` leaves structure alone."""
 
     def __post_init__(self) -> None:
         for name, pixels, patch in zip(("frames", "height", "width"), self.video_shape, self.patch, strict=True):

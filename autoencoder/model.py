@@ -136,12 +136,23 @@ class VidTwin(ModelMixin, ConfigMixin):
         return self.decoder(u[part]())
 
     def forward(
-        self, video: Tensor, generator: torch.Generator | None = None, *, sample: bool = True
+        self,
+        video: Tensor,
+        generator: torch.Generator | None = None,
+        *,
+        sample: bool = True,
+        moving: Tensor | None = None,
     ) -> tuple[Tensor, TwinPosterior]:
-        """What training calls: the reconstruction of a posterior sample (or of its mean), and the posterior."""
+        """What training calls: the reconstruction of a posterior sample (or of its mean), and the posterior.
+
+        `moving`, a bool for each clip (`b`), leaves dynamics out of those where it is false.
+        """
         posterior = self.encode(video)
         latents = posterior.sample(generator) if sample else posterior.mode()
-        return self.decode(latents), posterior
+        if moving is None:
+            return self.decode(latents), posterior
+        u_d = self.expand_dynamics(latents.dynamics).where(rearrange(moving, "b -> b 1 1 1 1"), 0)
+        return self.decoder(self.expand_structure(latents.structure) + u_d), posterior
 
     def check_geometry(self, video: Tensor) -> None:
         if tuple(video.shape[1:]) != self.clip_shape:

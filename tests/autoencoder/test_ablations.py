@@ -1,4 +1,4 @@
-"""The paper's ablations: whole models that differ from VidTwin in the named part alone."""
+"""The paper's ablations, and a variant of ours: whole models that differ from VidTwin in the named part alone."""
 
 from pathlib import Path
 
@@ -31,12 +31,14 @@ FIELDS = {
 }
 ABLATIONS = {
     "one_latent": {"structure_channels": 6, "dynamics": "none"},
+    "centred": {"dynamics": "centred"},
     "spatial_qformer": {"dynamics": "spatial_qformer"},
     "conv_mlp": {"structure": "conv_mlp"},
     "wide_qformer": {"structure": "wide_qformer"},
 }
 REPLACED = {
     "one_latent": ("extract_dynamics.", "expand_dynamics."),
+    "centred": (),
     "spatial_qformer": ("extract_dynamics.",),
     "conv_mlp": ("extract_structure.summary.",),
     "wide_qformer": ("extract_structure.summary.",),
@@ -84,7 +86,7 @@ def test_only_the_named_part_differs(name, model):
 
     main = VidTwin(**FIELDS | {"structure_channels": model.typed_config.structure_channels})
     assert elsewhere(model) == elsewhere(main)
-    assert model.state_dict().keys() != main.state_dict().keys()
+    assert (model.state_dict().keys() == main.state_dict().keys()) == (name == "centred")
 
 
 @torch.inference_mode()
@@ -96,7 +98,22 @@ def test_a_frame_that_changes_changes_the_part_that_was_replaced(name, model, vi
     assert not torch.equal(one.structure, other.structure)
     if name != "one_latent":
         assert not torch.equal(one.dynamics[:, :, -1], other.dynamics[:, :, -1])
+    if name not in ("one_latent", "centred"):
         assert torch.equal(one.dynamics[:, :, :2], other.dynamics[:, :, :2])  # one frame further by the last conv
+
+
+@torch.inference_mode()
+def test_centred_dynamics_hold_nothing_that_stays(video):
+    """They are zero in the mean over time, so all that a still clip has; and what is added to all frames is not seen."""
+    torch.manual_seed(0)
+    model, averages = (VidTwin(**FIELDS | {"dynamics": kind}).eval() for kind in ("centred", "averages"))
+    averages.load_state_dict(model.state_dict())
+    latents, whole = model.encode(video).mode(), averages.encode(video).mode()
+    torch.testing.assert_close(latents.dynamics, whole.dynamics - whole.dynamics.mean(2, keepdim=True))
+    assert torch.equal(latents.structure, whole.structure)
+    moved = latents._replace(dynamics=latents.dynamics + torch.randn(2, 8, 1, 5))
+    torch.testing.assert_close(model.decode(moved), model.decode(latents), atol=1e-5, rtol=1e-5)
+    torch.testing.assert_close(model.decode(latents), averages.decode(latents), atol=1e-5, rtol=1e-5)
 
 
 @torch.inference_mode()
