@@ -5,15 +5,19 @@ import torch.nn.functional as F
 from torch import Tensor
 
 
+FEW = 192  # keys at most whose weights are kept for the backward pass: with more, their memory counts more than time
+
+
 def attention(q: Tensor, k: Tensor, v: Tensor, dropout: float = 0.0) -> Tensor:
-    """`softmax(q·kᵀ/√d)·v` of `… head n d`: in one kernel, but on a CPU in bfloat16 in two products.
+    """`softmax(q·kᵀ/√d)·v` of `… head n d`: in one kernel, but where a CPU trains in bfloat16 in two products.
 
     The kernel's backward pass takes two to eight times as long there (docs/results.md).
 
     Args:
         dropout: share of the weights that are left out.
     """
-    if q.is_cuda or q.dtype != torch.bfloat16 or not torch.is_grad_enabled():
+    slow = not q.is_cuda and q.dtype == torch.bfloat16 and torch.is_grad_enabled()
+    if not slow or k.shape[-2] > FEW:
         return F.scaled_dot_product_attention(q, k, v, dropout_p=dropout)
     weights = (q.shape[-1] ** -0.5 * q @ k.mT).softmax(-1)
     return (F.dropout(weights, dropout) if dropout else weights) @ v
