@@ -52,7 +52,7 @@ def reconstruction_nll(
     """Σ over channels and pixels of (error / e^s + s), mean over frames.
 
     `video`, `reconstruction`: b c t h w; `log_scale` s: a learned scalar; `perceptual`: b t, already weighted,
-    counted at every pixel of its frame. With e = x − x̂, and ∂e its differences to the next pixel on the right and below,
+    counted at every pixel of its frame. With e = x − x̂ and ∂e its differences to the next pixel across and down,
     error = |e| + pixel_l2·e² + perceptual + gradient·(|∂ₕe| + |∂ᵥe|).
     """
     difference = video.float() - reconstruction.float()

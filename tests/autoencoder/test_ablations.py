@@ -104,7 +104,7 @@ def test_a_frame_that_changes_changes_the_part_that_was_replaced(name, model, vi
 
 @torch.inference_mode()
 def test_centred_dynamics_hold_nothing_that_stays(video):
-    """They are zero in the mean over time, so all that a still clip has; and what is added to all frames is not seen."""
+    """They are zero in the mean over time, and what is added to all frames alike is not seen."""
     torch.manual_seed(0)
     model, averages = (VidTwin(**FIELDS | {"dynamics": kind}).eval() for kind in ("centred", "averages"))
     averages.load_state_dict(model.state_dict())
