@@ -4,7 +4,6 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-
 FEW = 192  # keys at most whose weights are kept for the backward pass: with more, their memory counts more than time
 
 
