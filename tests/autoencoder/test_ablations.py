@@ -53,7 +53,7 @@ def name(request):
 
 @pytest.fixture
 def model(name):
-    torch.manual_seed(1)  # with a ReLU alive in every map of so small a grid
+    torch.manual_seed(2)  # with a ReLU alive in every map of so small a grid
     return VidTwin(**FIELDS | ABLATIONS[name])
 
 
@@ -150,6 +150,7 @@ def values(config: VidTwinConfig) -> int:
     return torch.Size(config.structure_shape).numel() + torch.Size(config.dynamics_shape).numel()
 
 
+@pytest.mark.parametrize("name", ABLATIONS.keys() - {"centred"})
 def test_ablations_spend_as_many_values_as_setting_1(name):
     main, ablation = (load(Stage1Config, CONFIGS / f"{each}.yaml").model for each in ("base", f"ablations/{name}"))
     assert values(main) == 4928
