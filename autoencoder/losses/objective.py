@@ -88,7 +88,7 @@ class Objective:
         s = log_scale.detach().float().requires_grad_()
         nll = self.nll(video, x, s)
         grad_x, grad_s = torch.autograd.grad(nll, (x, s))
-        kl = posterior.kl()
+        kl = posterior.kl(self.config.kl_dynamics)
         terms = {"nll": nll, "kl": kl, "log_scale": s, "loss": nll + self.config.kl * kl}
         if self.adversarial(step):
             g = generator_loss(*self.discriminator.module(x.to(self.dtype)))

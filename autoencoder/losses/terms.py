@@ -27,6 +27,8 @@ class LossConfig:
         still: share of a step's clips that are decoded from structure alone, and are to be their own mean frame (0 in
             the release).
         kl: weight of the KL divergence.
+        kl_dynamics: how often dynamics' part of it counts (1 in the release): what has a price is told once, in
+            structure, and not in every frame.
         adversarial: factor on the adaptive weight of the generator's GAN loss.
         disc_start: training steps before the discriminator exists at all (the release counts the steps of both
             optimizers together: 20001).
@@ -37,6 +39,7 @@ class LossConfig:
     gradient: float = 0.0
     still: float = 0.0
     kl: float = 0.001
+    kl_dynamics: float = 1.0
     adversarial: float = 0.05
     disc_start: int = 10_000
 
