@@ -6,7 +6,8 @@ from typing import Literal
 from runtime.errors import UserError
 
 Structure = Literal["qformer", "conv_mlp", "wide_qformer"]
-Dynamics = Literal["averages", "spatial_qformer", "none"]
+Initialisation = Literal["release", "balanced"]
+Dynamics = Literal["averages", "centred", "spatial_qformer", "none"]
 
 
 @dataclass(frozen=True)
@@ -43,10 +44,13 @@ class VidTwinConfig:
     """M: how often every frame is halved before it is averaged."""
     dropout: float = 0.1
     """Inside the Q-Former, while training."""
+    initialisation: Initialisation = "release"
+    """`balanced` begins with twins that are equally loud (`autoencoder.network.balance`)."""
     structure: Structure = "qformer"
     """How time is summarised; all but `qformer` are ablations, see `autoencoder.network.ablations`."""
     dynamics: Dynamics = "averages"
-    """How a frame's movement is summarised; all but `averages` are ablations, `none` leaves structure alone."""
+    """How a frame's movement is summarised: the paper's `averages`; `centred`, the same without what never changes
+    (`autoencoder.network.dynamics`); or an ablation, of which `none` leaves structure alone."""
 
     def __post_init__(self) -> None:
         for name, pixels, patch in zip(("frames", "height", "width"), self.video_shape, self.patch, strict=True):

@@ -10,8 +10,9 @@ from diffusers.utils.accelerate_utils import apply_forward_hook
 from einops import rearrange
 from torch import Tensor, nn
 
-from autoencoder.config import Dynamics, Structure, VidTwinConfig
+from autoencoder.config import Dynamics, Initialisation, Structure, VidTwinConfig
 from autoencoder.network.ablations import DYNAMICS_EXPANDERS, DYNAMICS_EXTRACTORS, STRUCTURE_SUMMARIES
+from autoencoder.network.balance import balance
 from autoencoder.network.posterior import TwinPosterior
 from autoencoder.network.structure import StructureExpander, StructureExtractor
 from autoencoder.network.transformer import Patchify, Transformer, Unpatchify
@@ -89,6 +90,7 @@ class VidTwin(ModelMixin, ConfigMixin):
         dynamics_channels: int = 8,
         dynamics_halvings: int = 1,
         dropout: float = 0.1,
+        initialisation: Initialisation = "release",
         structure: Structure = "qformer",
         dynamics: Dynamics = "averages",
     ) -> None:
@@ -104,6 +106,8 @@ class VidTwin(ModelMixin, ConfigMixin):
         self.decoder = Decoder(config)
         self.unused = Unused(config.patch, config.dim)
         self.apply(initialise)
+        if config.initialisation == "balanced":
+            balance(self.extract_structure, self.extract_dynamics, self.expand_structure, self.expand_dynamics)
 
     @classmethod
     def from_config_fields(cls, config: VidTwinConfig) -> "VidTwin":
@@ -136,12 +140,23 @@ class VidTwin(ModelMixin, ConfigMixin):
         return self.decoder(u[part]())
 
     def forward(
-        self, video: Tensor, generator: torch.Generator | None = None, *, sample: bool = True
+        self,
+        video: Tensor,
+        generator: torch.Generator | None = None,
+        *,
+        sample: bool = True,
+        moving: Tensor | None = None,
     ) -> tuple[Tensor, TwinPosterior]:
-        """What training calls: the reconstruction of a posterior sample (or of its mean), and the posterior."""
+        """What training calls: the reconstruction of a posterior sample (or of its mean), and the posterior.
+
+        `moving`, a bool for each clip (`b`), leaves dynamics out of those where it is false.
+        """
         posterior = self.encode(video)
         latents = posterior.sample(generator) if sample else posterior.mode()
-        return self.decode(latents), posterior
+        if moving is None:
+            return self.decode(latents), posterior
+        u_d = self.expand_dynamics(latents.dynamics).where(rearrange(moving, "b -> b 1 1 1 1"), 0)
+        return self.decoder(self.expand_structure(latents.structure) + u_d), posterior
 
     def check_geometry(self, video: Tensor) -> None:
         if tuple(video.shape[1:]) != self.clip_shape:

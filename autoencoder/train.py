@@ -113,11 +113,11 @@ def training_step(
         files += batch["name"]
         session.seed(micro_step)
         video = to_float(batch["video"].to(engine.device, non_blocking=True))
-        reconstruction, terms = objective.micro_step(video, session.step, sample=config.sample_posterior)
+        reconstruction, target, terms = objective.micro_step(video, session.step, sample=config.sample_posterior)
         session.skipped_files |= skipped_files(batch)
     session.ema.update()
     if config.loop.due(session.step + 1, config.loop.log_every):
-        terms["psnr"] = psnr(reconstruction.float(), video).mean()
+        terms["psnr"] = psnr(reconstruction.float(), target).mean()
     return terms, files
 
 

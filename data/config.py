@@ -29,6 +29,8 @@ class DataConfig:
             `data.shards.files`).
         fold: which of UCF-101's three official splits; of shards, it was chosen when they were packed.
         fps: rate at which a clip's frames are taken (the paper: 8).
+        also: more data sets, whose training videos are seen besides, without their classes: real films, say.
+        also_times: how often an epoch takes a clip of each of theirs.
         in_memory: keep all decoded, resized videos in memory as uint8.
         on_bad_file: leave files that cannot be read out, or end the run with the first.
         workers: decoding processes for each training process; 0 decodes in the training process itself, `auto` takes
@@ -40,6 +42,8 @@ class DataConfig:
     root: str = "datasets/builtin"
     fold: int = 1
     fps: float = 8.0
+    also: tuple[str, ...] = ()
+    also_times: int = 1
     in_memory: bool = False
     on_bad_file: OnBadFile = "skip"
     workers: Workers = "auto"
@@ -47,7 +51,7 @@ class DataConfig:
     decoder_threads: int = 1
 
     def __post_init__(self) -> None:
-        least = {"workers": 0, "prefetch": 1, "decoder_threads": 1}
+        least = {"workers": 0, "prefetch": 1, "decoder_threads": 1, "also_times": 1}
         for name, lowest in least.items():
             if getattr(self, name) != "auto" and getattr(self, name) < lowest:
                 raise UserError(f"--data.{name} must be at least {lowest}")

@@ -1,5 +1,6 @@
 """Any folder of videos, labelled by its sub-folders where every video lies in one."""
 
+import re
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -17,18 +18,27 @@ def find_videos(root: Path) -> list[str]:
 
 
 def read_split(root: Path, split: str) -> tuple[list[str], list[int], list[str]]:
-    """Files, labels and class names; every tenth video is held out for `test`, beginning with the first.
+    """Files, labels and class names; every tenth scene is held out for `test`, beginning with the first.
 
-    A single video serves both splits. Raises `UserError` for a folder without videos.
+    A single scene serves both splits. Raises `UserError` for a folder without videos.
     """
     files = find_videos(root)
     if not files:
         raise UserError(f"{root} holds no videos ({', '.join(sorted(SUFFIXES))})")
     classes = class_names(files)
-    held_out = files[::HELD_OUT_EVERY]
-    chosen = held_out if split == "test" or len(files) == 1 else [file for file in files if file not in set(held_out)]
+    scenes = list(dict.fromkeys(map(scene_of, files)))
+    held_out = set(scenes[::HELD_OUT_EVERY])
+    chosen = [file for file in files if len(scenes) == 1 or (scene_of(file) in held_out) == (split == "test")]
     labels = [classes.index(file.split("/")[0]) if classes else UNLABELLED for file in chosen]
     return chosen, labels, classes
+
+
+def scene_of(file: str) -> str:
+    """What videos of one scene have in common: UCF-101's groups, in names such as `v_YoYo_g09_c01.avi`, show one each.
+
+    Any other video is a scene of its own.
+    """
+    return re.sub(r"(_g\d+)_c\d+\.\w+$", r"\1", file)
 
 
 def class_names(files: Sequence[str]) -> list[str]:

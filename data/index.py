@@ -3,7 +3,7 @@
 from bisect import bisect_right
 from collections.abc import Sequence
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from itertools import accumulate
 from pathlib import Path
@@ -112,6 +112,23 @@ def open_index(
         name, reason = index.bad[0]
         raise UserError(f"{len(index.bad)} files in {root} cannot be read; the first, {name}: {reason}")
     return index
+
+
+def join(index: VideoIndex, others: Sequence[VideoIndex], times: int) -> VideoIndex:
+    """The videos of `index`, and then those of `others`, each so many times over and without a class.
+
+    Raises `UserError` for shards, which are read in an order of their own.
+    """
+    if any(isinstance(each, PackedIndex) for each in (index, *others)):
+        raise UserError("--data.also joins folders of videos, not shards; pack one folder that holds them all")
+    added = [each for each in others for _ in range(times)]
+    return replace(
+        index,
+        videos=sum((each.videos for each in added), index.videos),
+        names=sum((each.names for each in added), index.names),
+        labels=(*index.labels, *(UNLABELLED for each in added for _ in each.videos)),
+        bad=sum((each.bad for each in others), index.bad),
+    )
 
 
 def _open_packed(root: Path, split: Split) -> PackedIndex:

@@ -1,6 +1,7 @@
 """Stage one's objective: what the autoencoder and the discriminator minimise in one step."""
 
 import torch
+from einops import rearrange
 from torch import Tensor, nn
 
 from autoencoder.losses.perceptual import LPIPS
@@ -25,9 +26,11 @@ class ScaledAutoencoder(nn.Module):
         self.autoencoder = autoencoder
         self.log_scale = nn.Parameter(torch.zeros(1))  # DeepSpeed cannot broadcast a 0-d tensor
 
-    def forward(self, video: Tensor, *, sample: bool = True) -> tuple[Tensor, TwinPosterior, Tensor]:
+    def forward(
+        self, video: Tensor, *, sample: bool = True, moving: Tensor | None = None
+    ) -> tuple[Tensor, TwinPosterior, Tensor]:
         """Reconstruction, posterior, s."""
-        return *self.autoencoder(video, sample=sample), self.log_scale.squeeze()
+        return *self.autoencoder(video, sample=sample, moving=moving), self.log_scale.squeeze()
 
 
 class Objective:
@@ -50,12 +53,17 @@ class Objective:
     def adversarial(self, step: int) -> bool:
         return self.discriminator is not None and step >= self.config.disc_start
 
-    def micro_step(self, video: Tensor, step: int, *, sample: bool = True) -> tuple[Tensor, dict[str, Tensor]]:
-        """Forward and backward passes of a micro-batch through each engine: the reconstruction, and terms for the log.
+    def micro_step(self, video: Tensor, step: int, *, sample: bool = True) -> tuple[Tensor, Tensor, dict[str, Tensor]]:
+        """Forward and backward passes of a micro-batch through each engine.
+
+        Returns the reconstruction, what it was to be (the clip, or its mean frame), and terms for the log.
 
         `video`: float32 clips `b c t h w` in [-1, 1].
         """
-        reconstruction, posterior, log_scale = self.autoencoder(video.to(self.dtype), sample=sample)
+        moving = self.draw_moving(video)
+        reconstruction, posterior, log_scale = self.autoencoder(video.to(self.dtype), sample=sample, moving=moving)
+        if moving is not None:
+            video = video.where(rearrange(moving, "b -> b 1 1 1 1"), video.mean(2, keepdim=True))
         carrier, terms = self.autoencoder_loss(video, reconstruction, posterior, log_scale, step)
         self.autoencoder.backward(carrier)
         self.autoencoder.step()
@@ -64,7 +72,13 @@ class Objective:
             self.discriminator.backward(loss)
             self.discriminator.step()
             terms |= discriminator_terms
-        return reconstruction.detach(), terms
+        return reconstruction.detach(), video, terms
+
+    def draw_moving(self, video: Tensor) -> Tensor | None:
+        """Which clips are decoded from both latents, the others from structure alone: bool `b`; None where all are."""
+        if not self.config.still:
+            return None
+        return torch.rand(len(video), device=video.device) >= self.config.still
 
     def autoencoder_loss(
         self, video: Tensor, reconstruction: Tensor, posterior: TwinPosterior, log_scale: Tensor, step: int
@@ -74,7 +88,7 @@ class Objective:
         s = log_scale.detach().float().requires_grad_()
         nll = self.nll(video, x, s)
         grad_x, grad_s = torch.autograd.grad(nll, (x, s))
-        kl = posterior.kl()
+        kl = posterior.kl(self.config.kl_dynamics)
         terms = {"nll": nll, "kl": kl, "log_scale": s, "loss": nll + self.config.kl * kl}
         if self.adversarial(step):
             g = generator_loss(*self.discriminator.module(x.to(self.dtype)))
@@ -92,7 +106,9 @@ class Objective:
         perceptual = None
         if self.perceptual is not None:
             perceptual = self.config.perceptual * self.perceptual(reconstruction, video)
-        return reconstruction_nll(video, reconstruction, log_scale, self.config.pixel_l2, perceptual)
+        return reconstruction_nll(
+            video, reconstruction, log_scale, self.config.pixel_l2, perceptual, self.config.gradient
+        )
 
     def discriminator_loss(self, video: Tensor, reconstruction: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
         """Hinge loss on the same clips, and the mean logits for the log."""

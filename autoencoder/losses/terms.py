@@ -22,7 +22,13 @@ class LossConfig:
     Attributes:
         pixel_l2: weight of the squared error beside 1 for the absolute error (0 in the release).
         perceptual: weight of LPIPS-VGG; above 0 it needs the VGG weights.
+        gradient: weight of the error's differences between neighbouring pixels beside 1 for the absolute error (0 in
+            the release): an error that jumps where patches meet costs more than one that does not.
+        still: share of a step's clips that are decoded from structure alone, and are to be their own mean frame (0 in
+            the release).
         kl: weight of the KL divergence.
+        kl_dynamics: how often dynamics' part of it counts (1 in the release): what has a price is told once, in
+            structure, and not in every frame.
         adversarial: factor on the adaptive weight of the generator's GAN loss.
         disc_start: training steps before the discriminator exists at all (the release counts the steps of both
             optimizers together: 20001).
@@ -30,23 +36,35 @@ class LossConfig:
 
     pixel_l2: float = 0.0
     perceptual: float = 0.05
+    gradient: float = 0.0
+    still: float = 0.0
     kl: float = 0.001
+    kl_dynamics: float = 1.0
     adversarial: float = 0.05
     disc_start: int = 10_000
 
 
 def reconstruction_nll(
-    video: Tensor, reconstruction: Tensor, log_scale: Tensor, pixel_l2: float = 0.0, perceptual: Tensor | None = None
+    video: Tensor,
+    reconstruction: Tensor,
+    log_scale: Tensor,
+    pixel_l2: float = 0.0,
+    perceptual: Tensor | None = None,
+    gradient: float = 0.0,
 ) -> Tensor:
     """Σ over channels and pixels of (error / e^s + s), mean over frames.
 
     `video`, `reconstruction`: b c t h w; `log_scale` s: a learned scalar; `perceptual`: b t, already weighted,
-    counted at every pixel of its frame. error = |x − x̂| + pixel_l2·(x − x̂)² + perceptual.
+    counted at every pixel of its frame. With e = x − x̂ and ∂e its differences to the next pixel across and down,
+    error = |e| + pixel_l2·e² + perceptual + gradient·(|∂ₕe| + |∂ᵥe|).
     """
     difference = video.float() - reconstruction.float()
     error = difference.abs() + pixel_l2 * difference.square()
     if perceptual is not None:
         error = error + rearrange(perceptual, "b t -> b 1 t 1 1")
+    if gradient:
+        across, down = F.pad(difference.diff(dim=-1), (0, 1)), F.pad(difference.diff(dim=-2), (0, 0, 0, 1))
+        error = error + gradient * (across.abs() + down.abs())
     s = log_scale.float()
     nll = error * torch.exp(-s) + s
     return reduce(nll, "b c t h w -> b t", "sum").mean()

@@ -21,7 +21,7 @@ from einops import rearrange
 from torch import Tensor, nn
 
 from autoencoder.config import VidTwinConfig
-from autoencoder.network.dynamics import DynamicsExpander, DynamicsExtractor
+from autoencoder.network.dynamics import CentredExpander, CentredExtractor, DynamicsExpander, DynamicsExtractor
 from autoencoder.network.qformer import QFormer
 from autoencoder.network.structure import TemporalQFormer
 
@@ -114,11 +114,13 @@ class NoDynamicsExpander(nn.Module):
 STRUCTURE_SUMMARIES = {"qformer": TemporalQFormer, "conv_mlp": ConvMLP, "wide_qformer": WideQFormer}
 DYNAMICS_EXTRACTORS = {
     "averages": DynamicsExtractor,
+    "centred": CentredExtractor,
     "spatial_qformer": SpatialQFormer,
     "none": NoDynamicsExtractor,
 }
 DYNAMICS_EXPANDERS = {
     "averages": DynamicsExpander,
+    "centred": CentredExpander,
     "spatial_qformer": DynamicsExpander,
     "none": NoDynamicsExpander,
 }

@@ -54,3 +54,26 @@ class DynamicsExpander(nn.Module):
         u_x = rearrange(self.lengthen[0](along_x), "b t d w -> b t 1 w d")
         u_y = rearrange(self.lengthen[-1](along_y), "b t d h -> b t h 1 d")
         return u_x + u_y
+
+
+class CentredExtractor(DynamicsExtractor):
+    """F_D whose latent is zero in the mean over time: what never changes has no place in it, and must be structure.
+
+    Ours, not the paper's (docs/training.md, "Twins that are apart").
+    """
+
+    def forward(self, z: Tensor) -> tuple[Tensor, Tensor]:
+        mean, logvar = super().forward(z)
+        return centred(mean), logvar
+
+
+class CentredExpander(DynamicsExpander):
+    """H_D that sees as much of a latent: neither posterior noise nor a generator brings the rest back."""
+
+    def forward(self, dynamics: Tensor) -> Tensor:
+        return super().forward(centred(dynamics))
+
+
+def centred(dynamics: Tensor) -> Tensor:
+    """`b d_D t s` without its mean over time."""
+    return dynamics - dynamics.mean(2, keepdim=True)

@@ -38,10 +38,13 @@ class TwinPosterior:
             )
         )
 
-    def kl(self) -> Tensor:
-        """KL to the standard normal in nats: ½ Σ(μ² + σ² − 1 − log σ²) over all latents, divided by b; in float32."""
+    def kl(self, dynamics_weight: float = 1.0) -> Tensor:
+        """KL to the standard normal in nats: ½ Σ(μ² + σ² − 1 − log σ²) over all latents, divided by b; in float32.
+
+        That of dynamics may count more or less than that of structure.
+        """
         means, logvars = self.mean.to(torch.float32), self.logvar.to(torch.float32)
         return sum(
-            0.5 * (mean.square() + logvar.exp() - 1 - logvar).sum() / len(mean)
-            for mean, logvar in zip(means, logvars, strict=True)
+            weight * 0.5 * (mean.square() + logvar.exp() - 1 - logvar).sum() / len(mean)
+            for weight, mean, logvar in zip((1, dynamics_weight), means, logvars, strict=True)
         )

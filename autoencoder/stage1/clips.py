@@ -8,7 +8,7 @@ from torch.utils.data import DataLoader
 from autoencoder.stage1.config import Stage1Config
 from data.clips import ClipDataset
 from data.config import Split, worker_count
-from data.index import VideoIndex, open_index
+from data.index import VideoIndex, join, open_index
 from data.loader import eval_loader, train_loader
 from data.shards.clips import ShardedClips, shard_loader
 from data.shards.files import is_packed, read_list
@@ -18,7 +18,7 @@ from runtime import distributed
 def training_clips(config: Stage1Config) -> Callable[[int], DataLoader]:
     """This process's micro-batches from a step on: of videos in any order, or of shards read one after the other."""
     data, workers = config.data, worker_count(config.data.workers)
-    if is_packed(data.root) and not data.in_memory:
+    if is_packed(data.root) and not data.also and not data.in_memory:
         sharded, accumulation = sharded_clips(config), config.engine.accumulation
         return lambda step: shard_loader(sharded.after(step * accumulation), workers, data.prefetch)
     clips = open_clips(config, "train")
@@ -72,7 +72,9 @@ def indexed(config: Stage1Config, split: Split) -> VideoIndex:
     data = config.data
 
     def look() -> VideoIndex:
-        return open_index(data.root, split, data.fold, Path(config.run), data.on_bad_file)
+        roots = (data.root, *data.also) if split == "train" else (data.root,)
+        first, *others = (open_index(root, split, data.fold, Path(config.run), data.on_bad_file) for root in roots)
+        return join(first, others, data.also_times) if others else first
 
     index = distributed.on_main(look)
     if distributed.is_main() and (report := index.report()):

@@ -21,7 +21,7 @@ from autoencoder.release import from_release, read_checkpoint
 from runtime.errors import UserError
 from runtime.weights import load_model
 
-MAY_DIFFER = {"frames", "height", "width", "dropout"}
+MAY_DIFFER = {"frames", "height", "width", "dropout", "initialisation"}
 BOUND_TO_A_GRID = {"structure": {"conv_mlp", "wide_qformer"}, "dynamics": {"spatial_qformer"}}
 POSITIONS = (".space_positions", ".time_positions")
 Resampling = Callable[[int, int], Tensor]

@@ -1,4 +1,4 @@
-"""The paper's ablations: whole models that differ from VidTwin in the named part alone."""
+"""The paper's ablations, and a variant of ours: whole models that differ from VidTwin in the named part alone."""
 
 from pathlib import Path
 
@@ -31,12 +31,14 @@ FIELDS = {
 }
 ABLATIONS = {
     "one_latent": {"structure_channels": 6, "dynamics": "none"},
+    "centred": {"dynamics": "centred"},
     "spatial_qformer": {"dynamics": "spatial_qformer"},
     "conv_mlp": {"structure": "conv_mlp"},
     "wide_qformer": {"structure": "wide_qformer"},
 }
 REPLACED = {
     "one_latent": ("extract_dynamics.", "expand_dynamics."),
+    "centred": (),
     "spatial_qformer": ("extract_dynamics.",),
     "conv_mlp": ("extract_structure.summary.",),
     "wide_qformer": ("extract_structure.summary.",),
@@ -51,7 +53,7 @@ def name(request):
 
 @pytest.fixture
 def model(name):
-    torch.manual_seed(1)  # with a ReLU alive in every map of so small a grid
+    torch.manual_seed(2)  # with a ReLU alive in every map of so small a grid
     return VidTwin(**FIELDS | ABLATIONS[name])
 
 
@@ -84,7 +86,7 @@ def test_only_the_named_part_differs(name, model):
 
     main = VidTwin(**FIELDS | {"structure_channels": model.typed_config.structure_channels})
     assert elsewhere(model) == elsewhere(main)
-    assert model.state_dict().keys() != main.state_dict().keys()
+    assert (model.state_dict().keys() == main.state_dict().keys()) == (name == "centred")
 
 
 @torch.inference_mode()
@@ -96,7 +98,41 @@ def test_a_frame_that_changes_changes_the_part_that_was_replaced(name, model, vi
     assert not torch.equal(one.structure, other.structure)
     if name != "one_latent":
         assert not torch.equal(one.dynamics[:, :, -1], other.dynamics[:, :, -1])
+    if name not in ("one_latent", "centred"):
         assert torch.equal(one.dynamics[:, :, :2], other.dynamics[:, :, :2])  # one frame further by the last conv
+
+
+@torch.inference_mode()
+def test_centred_dynamics_hold_nothing_that_stays(video):
+    """They are zero in the mean over time, and what is added to all frames alike is not seen."""
+    torch.manual_seed(0)
+    model, averages = (VidTwin(**FIELDS | {"dynamics": kind}).eval() for kind in ("centred", "averages"))
+    averages.load_state_dict(model.state_dict())
+    latents, whole = model.encode(video).mode(), averages.encode(video).mode()
+    torch.testing.assert_close(latents.dynamics, whole.dynamics - whole.dynamics.mean(2, keepdim=True))
+    assert torch.equal(latents.structure, whole.structure)
+    moved = latents._replace(dynamics=latents.dynamics + torch.randn(2, 8, 1, 5))
+    torch.testing.assert_close(model.decode(moved), model.decode(latents), atol=1e-5, rtol=1e-5)
+    torch.testing.assert_close(model.decode(latents), averages.decode(latents), atol=1e-5, rtol=1e-5)
+
+
+def test_a_balanced_model_begins_with_twins_of_like_loudness():
+    """How much u differs between clips, and in how many frames it is there at all."""
+    video = torch.rand(8, 3, 16, 64, 64, generator=torch.Generator().manual_seed(0)) * 2 - 1
+    fields = FIELDS | {"frames": 16, "height": 64, "width": 64, "num_queries": 2}
+    ratio, silent = {}, {}
+    for kind in ("release", "balanced"):
+        torch.manual_seed(0)
+        model = VidTwin(**fields, initialisation=kind).eval()
+        with torch.inference_mode():
+            latents = model.encode(video).mode()
+            u = model.expand_structure(latents.structure), model.expand_dynamics(latents.dynamics)
+        loud = [each.std(0).mean() for each in u]
+        ratio[kind] = loud[0] / loud[1]
+        silent[kind] = (~u[0].flatten(2).any(2)).double().mean()
+    assert ratio["release"] < 0.2
+    assert 0.2 < ratio["balanced"] < 5
+    assert silent["balanced"] == 0
 
 
 @torch.inference_mode()
@@ -110,6 +146,7 @@ def test_without_dynamics_all_is_structure(video):
     normal = torch.distributions.Normal(posterior.mean.structure, (0.5 * posterior.logvar.structure).exp())
     expected = torch.distributions.kl_divergence(normal, torch.distributions.Normal(0.0, 1.0)).sum() / 2
     torch.testing.assert_close(posterior.kl(), expected)
+    torch.testing.assert_close(posterior.kl(dynamics_weight=9.0), expected)
 
 
 @torch.inference_mode()
@@ -133,6 +170,7 @@ def values(config: VidTwinConfig) -> int:
     return torch.Size(config.structure_shape).numel() + torch.Size(config.dynamics_shape).numel()
 
 
+@pytest.mark.parametrize("name", ABLATIONS.keys() - {"centred"})
 def test_ablations_spend_as_many_values_as_setting_1(name):
     main, ablation = (load(Stage1Config, CONFIGS / f"{each}.yaml").model for each in ("base", f"ablations/{name}"))
     assert values(main) == 4928

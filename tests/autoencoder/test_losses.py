@@ -34,6 +34,15 @@ def test_nll_by_hand():
     assert nll.item() == pytest.approx(3 * 5 * 6 * per_value, rel=1e-5)
 
 
+def test_a_step_in_the_error_counts_where_it_is():
+    """An error of 0.5 in the left half of the picture alone: six pixels of three channels see it end."""
+    video, s = torch.zeros(2, 3, 4, 6, 8), torch.tensor(0.0)
+    reconstruction = video.clone()
+    reconstruction[..., :4] = 0.5
+    without, penalised = (reconstruction_nll(video, reconstruction, s, gradient=each) for each in (0.0, 2.0))
+    assert (penalised - without).item() == pytest.approx(2 * 3 * 6 * 0.5)
+
+
 def test_hinge_losses_by_hand():
     real, fake = torch.tensor([0.5, 2.0]), torch.tensor([-2.0, 0.5])
     assert discriminator_loss(real, fake).item() == pytest.approx(0.5 * (0.25 + 0.75))
@@ -161,7 +170,8 @@ def test_all_terms_of_a_bf16_run_are_float32(perceptual):
     objective.last_layer.gradient = lambda each: seen["at x̂"].append(each.dtype) or last_layer_gradient(each)
     engine.module.register_forward_hook(lambda *call: seen.update(outputs=call[2]))
     discriminator.module.register_forward_hook(lambda *call: seen.setdefault("logits", []).append(call[2]))
-    reconstruction, terms = objective.micro_step(video, 0, sample=False)
+    reconstruction, target, terms = objective.micro_step(video, 0, sample=False)
+    assert target is video
     assert {name: term.dtype for name, term in terms.items()} == dict.fromkeys(terms, torch.float32)
     assert terms.keys() >= {"nll", "kl", "log_scale", "loss", "generator", "adaptive_weight", "discriminator"}
     assert reconstruction.dtype == torch.bfloat16
@@ -181,6 +191,25 @@ def test_all_terms_of_a_bf16_run_are_float32(perceptual):
     gradient = engine.module.autoencoder.decoder.unpatchify.linear.weight.grad
     assert gradient.dtype == torch.bfloat16
     assert gradient.any()
+
+
+@pytest.mark.parametrize("share", [0.25, 1.0])
+def test_still_clips_are_structure_alone_and_are_to_be_their_mean_frame(share):
+    torch.manual_seed(0)
+    engine = TracedEngine(ScaledAutoencoder(VidTwin(**TINY)), EngineConfig(precision="fp32"))
+    objective, model = Objective(LossConfig(still=share), engine, None, None), engine.module.autoencoder
+    video = torch.rand(32, 3, 4, 32, 32) * 2 - 1
+    reconstruction, target, terms = objective.micro_step(video, 0, sample=False)
+    latents = model.encode(video).mode()
+    parts = {part: model.decode(latents, part) for part in ("both", "structure")}
+    still = [torch.equal(each[:, 0], each[:, -1]) for each in target]
+    for clip, alone in enumerate(still):
+        assert torch.allclose(target[clip], video[clip].mean(1, keepdim=True) if alone else video[clip])
+        assert torch.allclose(reconstruction[clip], parts["structure" if alone else "both"][clip], atol=1e-5)
+    assert sum(still) == 32 if share == 1 else 2 <= sum(still) <= 16
+    assert terms["nll"].item() == pytest.approx((target - reconstruction).abs().sum().item() / 32 / 4, rel=1e-4)
+    learns = [p.grad is not None and bool(p.grad.any()) for p in model.expand_dynamics.parameters()]
+    assert any(learns) == (share < 1)
 
 
 def test_only_batch_norm_tells_micro_batches_from_a_batch():

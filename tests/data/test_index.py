@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from data import ucf101
-from data.index import UNLABELLED, open_index
+from data.index import UNLABELLED, join, open_index
 from data.video.frames import write_video
 from runtime.errors import UserError
 
@@ -96,6 +96,29 @@ def test_any_folder_of_videos_holds_every_tenth_out(tmp_path, video):
     shutil.copy(video, tmp_path / "lone.mp4")
     lone = open_index(tmp_path, "train")
     assert (set(lone.labels), lone.classes) == ({UNLABELLED}, ())
+
+
+def test_a_scene_is_held_out_as_a_whole(tmp_path, video):
+    """Where names are UCF-101's, a group stays on one side."""
+    names = [f"v_Walk_g{group:02}_c{clip:02}.mp4" for group in range(12) for clip in (1, 2, 3)]
+    for name in names:
+        shutil.copy(video, tmp_path / name)
+    train, test = open_index(tmp_path, "train"), open_index(tmp_path, "test")
+    assert {ucf101.group_of(name) for name in test.names} == {0, 10}
+    assert {ucf101.group_of(name) for name in train.names} == set(range(12)) - {0, 10}
+    assert sorted(train.names + test.names) == names
+
+
+def test_sets_that_are_joined_come_behind_the_first_as_often_as_asked(ucf, tmp_path_factory, video):
+    other = tmp_path_factory.mktemp("films")
+    for name in ("a.mp4", "b.mp4", "c.mp4"):
+        shutil.copy(video, other / name)
+    first, films = open_index(ucf, "train"), open_index(other, "train")
+    joined = join(first, [films], 2)
+    assert joined.names == (*first.names, "b.mp4", "c.mp4", "b.mp4", "c.mp4")
+    assert joined.labels == (*first.labels, *4 * [UNLABELLED])
+    assert joined.classes == first.classes
+    assert [info.path.name for info in joined.videos] == [name.split("/")[-1] for name in joined.names]
 
 
 def test_a_single_video_serves_both_splits(tmp_path, video):
