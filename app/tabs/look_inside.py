@@ -1,0 +1,79 @@
+"""Look inside: the latents of one clip as pictures, and what linear probes read off them."""
+
+from collections.abc import Sequence
+
+import gradio as gr
+import torch
+
+from app.examples import Example
+from app.maps import draw_dynamics, draw_structure
+from app.readings import table, true_cells
+from app.tabs.source import Source
+from app.tabs.work import PROGRESS, Desk, tracked
+from app.uploads import admit
+from app.weights import Models
+from autoencoder.trained.windows import middle_window
+from data.clips import choose_window
+from data.latents import TwinLatents
+from data.video.frames import VideoInfo
+from eval.twins.reader import Reader, fit_reader
+from runtime.errors import UserError
+from runtime.progress import Track
+
+INTRODUCTION = """
+The numbers themselves, of the window in the middle of a video: orange above zero, blue below. And what a linear map
+reads off each latent, which was fitted on the training clips.
+"""
+
+
+class Probes:
+    """The reader of a run, fitted when it is first asked for."""
+
+    def __init__(self, models: Models) -> None:
+        self.models = models
+        self.reader: Reader | None = None
+
+    def __call__(self, track: Track) -> Reader:
+        """Raises `UserError` that says why there is none."""
+        if self.models.run is None:
+            raise UserError("these weights came without their run, whose cached latents they are fitted on")
+        self.reader = self.reader or fit_reader(self.models.run, self.models.autoencoder, track)
+        return self.reader
+
+
+def add(desk: Desk, examples: Sequence[Example]) -> None:
+    probes, names = Probes(desk.models), {str(example.path): example.name for example in examples}
+    gr.Markdown(INTRODUCTION, elem_classes="lead")
+    with gr.Row():
+        with gr.Column(scale=2, min_width=280):
+            source = Source("A video of your own", examples)
+        with gr.Column(scale=5, min_width=320):
+            pictures = [
+                gr.Image(label=label, buttons=["fullscreen"], interactive=False, elem_classes="map")
+                for label in ("Dynamics: what moves, moment by moment", "Structure: what stays, query by query")
+            ]
+            readings = gr.HTML(elem_classes="box")
+
+    @torch.inference_mode()
+    def work(path: str | None, progress: gr.Progress = PROGRESS) -> tuple[str, str, str]:
+        info, models = admit(path), desk.models
+        video = middle_window(models.autoencoder, info, models.fps)
+        latents = models.autoencoder.encode(video).mode()
+        files = [desk.place / f"{name}.png" for name in ("dynamics", "structure")]
+        draw_dynamics(video[0], latents.dynamics[0], files[0])
+        draw_structure(latents.structure[0], files[1])
+        return *map(str, files), read(probes, latents, names.get(path, ""), info, tracked(progress))
+
+    for event in source.chosen():
+        desk.job(event.then, work, [source.path], [*pictures, readings])
+
+
+def read(probes: Probes, latents: TwinLatents, name: str, info: VideoInfo, track: Track) -> str:
+    """The table, or why there is none."""
+    try:
+        reader = probes(track)
+    except UserError as error:
+        return f'<p class="note">No linear probes: {error}.</p>'
+    models = probes.models
+    frames, _, _ = choose_window(info, models.autoencoder.typed_config.frames, models.fps, None)
+    return table(reader, reader(latents), true_cells(reader, name, info, frames.tolist()))
