@@ -9,7 +9,7 @@ from app.weights import Models
 from data import folder, ucf101
 from data.config import DataConfig
 from data.synthetic.animation import write_clip
-from data.video.frames import BadVideo, probe, read_frames
+from data.video.frames import BadVideo, VideoInfo, probe, read_frames
 from runtime.errors import UserError
 from runtime.random import seed_of
 
@@ -25,7 +25,7 @@ class Example:
 
     name: str
     caption: str
-    path: Path
+    info: VideoInfo
     picture: Image.Image
 
 
@@ -69,4 +69,4 @@ def _example(name: str, caption: str, path: Path) -> Example | None:
         frame = read_frames(info, [info.frames // 2], THUMBNAIL)[0]
     except BadVideo:
         return None
-    return Example(name, caption, path, Image.fromarray(frame.numpy()))
+    return Example(name, caption, info, Image.fromarray(frame.numpy()))

@@ -10,12 +10,14 @@ POLICY = (
     "img-src 'self' data: blob:; media-src 'self' data: blob:; font-src 'self' data:; worker-src 'self' blob:; "
     "connect-src 'self'; frame-src 'none'; form-action 'none'"
 )
-SHARING = re.compile(rb'<meta\s+(?:property="og:|name="twitter:)[^>]*>')
-"""What Gradio tells sites that show links to the page."""
+NAMED = re.compile(
+    rb'<meta\s+(?:property="og:|name="twitter:)[^>]*>|https://(?:raw\.githubusercontent|github)\.com/[^"\\\s]*'
+)
+"""What Gradio tells sites that show links to the page, and the files that its components give as examples."""
 
 
 class StaysHere:
-    """Around the server: pages lose `SHARING`, and everything is sent with `POLICY`."""
+    """Around the server: pages lose what is `NAMED`, and everything is sent with `POLICY`."""
 
     def __init__(self, app: ASGIApp) -> None:
         self.app = app
@@ -39,7 +41,7 @@ class StaysHere:
                 page.append(message.get("body", b""))
                 if message.get("more_body"):
                     return
-                body = SHARING.sub(b"", b"".join(page))
+                body = NAMED.sub(b"", b"".join(page))
                 MutableHeaders(scope=start)["content-length"] = str(len(body))
                 await send(start)
                 message = {"type": "http.response.body", "body": body}

@@ -23,7 +23,7 @@ def build(models: Models, examples: Sequence[Example], place: Path) -> gr.Blocks
     """The page of these models, which writes what it makes to `place`."""
     desk = Desk(models, place)
     with gr.Blocks(title=f"{models.name} · VidTwin", analytics_enabled=False, delete_cache=(SWEEP, KEPT)) as page:
-        gr.HTML(head(models), elem_classes="head")
+        gr.HTML(masthead(models))
         with gr.Tabs():
             with gr.Tab("Take apart"):
                 take_apart.add(desk, examples)
@@ -36,12 +36,12 @@ def build(models: Models, examples: Sequence[Example], place: Path) -> gr.Blocks
     return page.queue(max_size=WAITING, default_concurrency_limit=1)
 
 
-def head(models: Models) -> str:
+def masthead(models: Models) -> str:
     size = models.autoencoder.typed_config
     clip = f"{size.frames} frames of {size.height}×{size.width} pixels at {models.fps:g} a second"
     return (
-        f'<p class="kind">VidTwin</p><h1>{escape(models.name)}</h1>'
-        f"<p>{clip}, as {size.latent_values} numbers: {size.rate:.2%} of the pixels’.</p>"
+        f'<header class="masthead"><p class="kind">VidTwin</p><h1>{escape(models.name)}</h1>'
+        f"<p>{clip}, as {size.latent_values} numbers: {size.rate:.2%} of the pixels’.</p></header>"
     )
 
 

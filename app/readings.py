@@ -38,7 +38,7 @@ def table(reader: Reader, read: dict[str, dict[str, Tensor]], truth: dict[str, s
             said = f"right in {quality:.0%}" if factor in ("motion", "shape") else f"R² {quality:.2f}"
             cells.append(f"{cell(reader, factor, read[latent][factor])}<small>{said.replace('-', '−')}</small>")
         rows.append(f"<tr><th>{name}</th>{''.join(f'<td>{each}</td>' for each in cells)}</tr>")
-    return f'<table class="readings"><thead>{head}</thead><tbody>{"".join(rows)}</tbody></table>'
+    return f'<div class="box"><table class="readings"><thead>{head}</thead><tbody>{"".join(rows)}</tbody></table></div>'
 
 
 def true_cells(reader: Reader, name: str, info: VideoInfo, frames: list[int]) -> dict[str, str]:

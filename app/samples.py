@@ -20,6 +20,7 @@ from runtime.progress import Track
 
 MOST = 16  # videos at a time
 MOST_STEPS = 100
+COLUMNS = 4  # of the grid
 Kept = Literal["structure", "dynamics"]
 
 
@@ -96,9 +97,9 @@ def _drawn(
 def write_drawn(drawn: Drawn, classes: list[str], fps: float, folder: Path) -> tuple[Path, list[Path]]:
     """`grid.mp4` of all, and a file for each."""
     names = [classes[label] for label in drawn.labels.tolist()]
-    grid = folder / "grid.mp4"
-    write_video(grid, labelled_grid(drawn.videos, names), fps)
+    videos, grid = enlarged(rearrange(drawn.videos, "n t h w c -> n c t h w")), folder / "grid.mp4"
+    write_video(grid, labelled_grid(videos, names, min(COLUMNS, len(videos))), fps)
     files = [folder / f"{number:02}-{name}.mp4" for number, name in enumerate(names, 1)]
-    for file, video in zip(files, enlarged(rearrange(drawn.videos, "n t h w c -> n c t h w")), strict=True):
+    for file, video in zip(files, videos, strict=True):
         write_video(file, video, fps)
     return grid, files

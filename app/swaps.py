@@ -32,9 +32,7 @@ def exchanged(a: TwinLatents, b: TwinLatents) -> list[TwinLatents]:
     return [TwinLatents(a.structure, b.dynamics), TwinLatents(b.structure, a.dynamics)]
 
 
-def write_joined(
-    models: Models, a: VideoInfo, b: VideoInfo, join: Join, out: Path, track: Track, beside: bool
-) -> None:
+def write_joined(models: Models, a: VideoInfo, b: VideoInfo, join: Join, out: Path, track: Track, beside: bool) -> None:
     """Write what `join` makes of each pair of windows, decoded, between the videos themselves if `beside`."""
     numbers = [numbers_at_rate(info, models.fps) for info in (a, b)]
     shorter = min(map(len, numbers))

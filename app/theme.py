@@ -50,5 +50,10 @@ def theme() -> gr.themes.Base:
         for name, pair in COLOURS.items()
         for suffix, colour in zip(("", "_dark"), pair, strict=True)
     }
-    one_for_both = {"color_accent": "#3d82cc", "block_shadow": "none", "block_border_width": "1px"}
+    one_for_both = {
+        "color_accent": "#3d82cc",
+        "block_shadow": "none",
+        "block_border_width": "1px",
+        "input_border_width": "1px",
+    }
     return found.set(**colours, **one_for_both)

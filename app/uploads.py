@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from pathlib import Path
 
+from data.folder import SUFFIXES
 from data.video.frames import BadVideo, VideoInfo
 from data.video.inspector import inspect_all
 from runtime.errors import UserError
@@ -18,22 +19,24 @@ class Limits:
 
 
 LIMITS = Limits()
+MATROSKA = b"\x1a\x45\xdf\xa3"
+MP4_BOXES = (b"ftyp", b"moov", b"mdat", b"free", b"skip", b"wide")
 
 
-def admit(path: str | Path | None, limits: Limits = LIMITS) -> VideoInfo:
+def admit(path: str | Path, limits: Limits = LIMITS) -> VideoInfo:
     """What is in a file that may be shown.
 
-    Raises `UserError`, one line that names the file as its owner does, for one that is missing, too large, too long,
-    no video, or that a decoder crashes or hangs on.
+    Raises `UserError`, one line that names the file as its owner does, for one that is too large, too long, no video,
+    or that a decoder crashes or hangs on.
     """
-    if path is None:
-        raise UserError("choose a video first: one of your own, or an example")
     path = Path(path)
-    size = path.stat().st_size if path.is_file() else 0
+    size = path.stat().st_size
     if size > limits.size:
         raise UserError(
             f"{path.name} has {size / 1e6:.0f} MB; at most {limits.size / 1e6:.0f} MB are taken: cut or compress it"
         )
+    if not begins_as_video(path):
+        raise UserError(f"{path.name} is no video in a file that is known here ({', '.join(sorted(SUFFIXES))})")
     [info] = inspect_all([path])
     if isinstance(info, BadVideo):
         raise UserError(f"{path.name} {info.reason}; choose another file")
@@ -47,3 +50,14 @@ def admit(path: str | Path | None, limits: Limits = LIMITS) -> VideoInfo:
             f"{path.name} is {info.frames / info.fps:.0f} seconds long; at most {limits.seconds:.0f} are taken: cut it"
         )
     return info
+
+
+def begins_as_video(path: Path) -> bool:
+    """Whether it is AVI, Matroska or MP4 by its first bytes, whatever its name.
+
+    FFmpeg goes by them, too, and would take a text that lists other files, such as a playlist, for the videos in these.
+    """
+    with path.open("rb") as file:
+        first = file.read(12)
+    avi = first[:4] == b"RIFF" and first[8:] == b"AVI "
+    return avi or first[:4] == MATROSKA or first[4:8] in MP4_BOXES

@@ -16,7 +16,7 @@ from app.samples import (
     schedulers_of,
     write_drawn,
 )
-from app.tabs.work import PROGRESS, Desk, tracked
+from app.tabs.work import PROGRESS, QUIET, Desk, tracked
 from generator.diffusion.schedulers import name_of
 from generator.draw import Sampling
 from runtime.errors import UserError
@@ -100,11 +100,10 @@ def add(desk: Desk) -> None:
         return
     for kept, keep in (("structure", structure), ("dynamics", dynamics)):
         desk.job(keep.click, again(desk, kept, shown), [drawn, chosen], outputs)
-    quiet = {"queue": False, "show_progress": "hidden", "api_visibility": "private"}
     buttons = [structure, dynamics]
-    gallery.select(lambda: [gr.update(interactive=True)] * 2, None, buttons, **quiet)
-    gallery.select(place_of, None, [chosen], **quiet)
-    drawn.change(lambda: [gr.update(interactive=False)] * 2, None, buttons, **quiet)
+    gallery.select(lambda: [gr.update(interactive=True)] * 2, None, buttons, **QUIET)
+    gallery.select(place_of, None, [chosen], **QUIET)
+    drawn.change(lambda: [gr.update(interactive=False)] * 2, None, buttons, **QUIET)
 
 
 def again(desk: Desk, kept: Kept, shown: Callable[[Drawn], Shown]) -> Callable[..., Shown]:

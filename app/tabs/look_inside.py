@@ -8,9 +8,8 @@ import torch
 from app.examples import Example
 from app.maps import draw_dynamics, draw_structure
 from app.readings import table, true_cells
-from app.tabs.source import Source
+from app.tabs.source import Source, required
 from app.tabs.work import PROGRESS, Desk, tracked
-from app.uploads import admit
 from app.weights import Models
 from autoencoder.trained.windows import middle_window
 from data.clips import choose_window
@@ -21,8 +20,8 @@ from runtime.errors import UserError
 from runtime.progress import Track
 
 INTRODUCTION = """
-The numbers themselves, of the window in the middle of a video: orange above zero, blue below. And what a linear map
-reads off each latent, which was fitted on the training clips.
+The numbers themselves, of the window in the middle of a video: orange above zero, blue below. Click on
+an example, or drop a video of your own.
 """
 
 
@@ -42,30 +41,32 @@ class Probes:
 
 
 def add(desk: Desk, examples: Sequence[Example]) -> None:
-    probes, names = Probes(desk.models), {str(example.path): example.name for example in examples}
+    probes, names = Probes(desk.models), {example.info.path: example.name for example in examples}
     gr.Markdown(INTRODUCTION, elem_classes="lead")
     with gr.Row():
         with gr.Column(scale=2, min_width=280):
-            source = Source("A video of your own", examples)
+            source = Source(desk, "A video of your own", examples)
         with gr.Column(scale=5, min_width=320):
-            pictures = [
-                gr.Image(label=label, buttons=["fullscreen"], interactive=False, elem_classes="map")
-                for label in ("Dynamics: what moves, moment by moment", "Structure: what stays, query by query")
-            ]
-            readings = gr.HTML(elem_classes="box")
+            pictures = []
+            for heading in ("Dynamics, moment by moment", "Structure, query by query"):
+                gr.Markdown(f"### {heading}", elem_classes="heading")
+                settings = {"show_label": False, "interactive": False, "elem_classes": "map"}
+                pictures.append(gr.Image(label=heading, buttons=["fullscreen"], **settings))
+            gr.Markdown("### What a linear map reads", elem_classes="heading")
+            readings = gr.HTML()
 
     @torch.inference_mode()
-    def work(path: str | None, progress: gr.Progress = PROGRESS) -> tuple[str, str, str]:
-        info, models = admit(path), desk.models
+    def work(info: VideoInfo | None, progress: gr.Progress = PROGRESS) -> tuple[str, str, str]:
+        info, models = required(info), desk.models
         video = middle_window(models.autoencoder, info, models.fps)
         latents = models.autoencoder.encode(video).mode()
         files = [desk.place / f"{name}.png" for name in ("dynamics", "structure")]
         draw_dynamics(video[0], latents.dynamics[0], files[0])
         draw_structure(latents.structure[0], files[1])
-        return *map(str, files), read(probes, latents, names.get(path, ""), info, tracked(progress))
+        return *map(str, files), read(probes, latents, names.get(info.path, ""), info, tracked(progress))
 
     for event in source.chosen():
-        desk.job(event.then, work, [source.path], [*pictures, readings])
+        desk.job(event, work, [source.info], [*pictures, readings])
 
 
 def read(probes: Probes, latents: TwinLatents, name: str, info: VideoInfo, track: Track) -> str:

@@ -1,20 +1,28 @@
 """Where a video comes from: a file of one's own, or a click on an example."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import gradio as gr
+from gradio.events import Dependency
 
 from app.examples import Example
+from app.tabs.work import QUIET, Desk
+from app.uploads import admit
 from data.folder import SUFFIXES
+from data.video.frames import VideoInfo
+from runtime.errors import UserError
 
 
 class Source:
-    """A box to drop a video into, and examples below it; `path` holds what was chosen last, on this side alone."""
+    """A box to drop a video into, and examples below it.
 
-    def __init__(self, label: str, examples: Sequence[Example], chosen: int | None = None) -> None:
-        self.examples = examples
-        self.path = gr.State(None if chosen is None else str(examples[chosen].path))
-        self.file = gr.File(label=label, file_types=sorted(SUFFIXES), height=110)
+    `info`, which stays on this side, is of the video that was chosen last; None if it was refused.
+    """
+
+    def __init__(self, desk: Desk, label: str, examples: Sequence[Example], chosen: int | None = None) -> None:
+        self.desk, self.examples = desk, examples
+        self.info = gr.State(None if chosen is None else examples[chosen].info)
+        self.file = gr.File(label=label, file_types=sorted(SUFFIXES), height=84, elem_classes="dropzone")
         self.gallery = gr.Gallery(
             [(example.picture, example.caption) for example in examples],
             label="or one of these",
@@ -28,12 +36,19 @@ class Source:
             elem_classes="examples",
         )
 
-    def chosen(self) -> list[gr.events.Dependency]:
-        """The two events after which there is another video: `.then` may follow each."""
-        settings = {"queue": False, "show_progress": "hidden", "api_visibility": "private"}
-        uploaded = self.file.upload(lambda path: path, [self.file], [self.path], **settings)
-        clicked = self.gallery.select(self._clicked, None, [self.path, self.file], **settings)
-        return [uploaded, clicked]
+    def chosen(self) -> list[Callable[..., Dependency]]:
+        """The events after which there is another video."""
+        clicked = self.gallery.select(self._clicked, None, [self.info, self.file], **QUIET)
+        dropped = self.file.upload(lambda: None, None, [self.info], **QUIET)
+        admitted = self.desk.job(dropped.then, admit, [self.file], [self.info])
+        return [clicked.success, admitted.success]
 
-    def _clicked(self, event: gr.SelectData) -> tuple[str, None]:
-        return str(self.examples[event.index].path), None
+    def _clicked(self, event: gr.SelectData) -> tuple[VideoInfo, None]:
+        return self.examples[event.index].info, None
+
+
+def required(info: VideoInfo | None) -> VideoInfo:
+    """Raises `UserError` where nothing was chosen yet."""
+    if info is None:
+        raise UserError("choose a video first: one of your own, or an example")
+    return info

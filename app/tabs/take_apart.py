@@ -6,15 +6,15 @@ import gradio as gr
 
 from app.examples import Example
 from app.parts import Apart, take_apart
-from app.tabs.source import Source
-from app.tabs.work import PROGRESS, Desk, tracked
-from app.uploads import admit
+from app.tabs.source import Source, required
+from app.tabs.work import PROGRESS, QUIET, Desk, tracked
 from autoencoder.trained.changes import Change
 from autoencoder.trained.panels import PANELS
+from data.video.frames import VideoInfo
 
 INTRODUCTION = """
 The model writes a video as two small sets of numbers: **structure** holds what stays, **dynamics** what moves. Here is
-what it makes of both together, and of each alone.
+what it makes of both together, and of each alone. Click on an example, or drop a video of your own.
 """
 
 
@@ -23,44 +23,39 @@ def add(desk: Desk, examples: Sequence[Example]) -> None:
     gr.Markdown(INTRODUCTION, elem_classes="lead")
     with gr.Row():
         with gr.Column(scale=2, min_width=280):
-            source = Source("A video of your own", examples)
+            source = Source(desk, "A video of your own", examples)
             with gr.Accordion("Change the latents", open=True):
-                structure = gr.Slider(0, 2, 1, step=0.1, label="Structure, louder or softer")
-                dynamics = gr.Slider(0, 2, 1, step=0.1, label="Dynamics, louder or softer")
+                structure = gr.Slider(0, 2, 1, step=0.1, label="Strength of structure")
+                dynamics = gr.Slider(0, 2, 1, step=0.1, label="Strength of dynamics")
                 frozen = gr.Checkbox(label="Freeze dynamics at one moment")
-                moment = gr.Slider(1, moments, 1, step=1, label="The moment, in frames of a window", visible=False)
+                moment = gr.Slider(1, moments, 1, step=1, label="Frame of each window", visible=False)
         with gr.Column(scale=5, min_width=320):
-            gr.HTML(captions(PANELS), elem_classes="captions")
+            gr.HTML(captions(PANELS))
             video = gr.Video(show_label=False, autoplay=True, loop=True, buttons=["download"], elem_classes="strip")
-            figures = gr.HTML(elem_classes="figures")
+            figures = gr.HTML()
 
     def work(
-        path: str | None,
+        info: VideoInfo | None,
         structure: float,
         dynamics: float,
         frozen: bool,
         moment: int,
         progress: gr.Progress = PROGRESS,
     ) -> tuple[str, str]:
-        progress(0, desc="looking into the file")
-        info, change = admit(path), Change(structure, dynamics, moment - 1 if frozen else None)
+        info, change = required(info), Change(structure, dynamics, moment - 1 if frozen else None)
         out = desk.place / "taken-apart.mp4"
         found = take_apart(desk.models, info, change, out, tracked(progress))
         return str(out), told(found, desk.models.autoencoder.typed_config.rate, info.fps)
 
-    inputs, outputs = [source.path, structure, dynamics, frozen, moment], [video, figures]
-    frozen.change(
-        lambda on: gr.update(visible=on), [frozen], [moment], show_progress="hidden", api_visibility="private"
-    )
-    for event in source.chosen():
-        desk.job(event.then, work, inputs, outputs)
-    for event in (structure.release, dynamics.release, moment.release, frozen.input):
+    inputs, outputs = [source.info, structure, dynamics, frozen, moment], [video, figures]
+    frozen.change(lambda on: gr.update(visible=on), [frozen], [moment], **QUIET)
+    for event in (*source.chosen(), structure.release, dynamics.release, moment.release, frozen.input):
         desk.job(event, work, inputs, outputs)
 
 
 def captions(names: Sequence[str]) -> str:
     """Names above the panels of a video, one each."""
-    return f'<div class="columns">{"".join(f"<span>{name}</span>" for name in names)}</div>'
+    return f'<div class="columns captions">{"".join(f"<span>{name}</span>" for name in names)}</div>'
 
 
 def told(found: Apart, rate: float, fps: float) -> str:

@@ -19,6 +19,9 @@ Item = TypeVar("Item")
 PROGRESS = gr.Progress()
 """The default of an argument in whose place Gradio gives each job a bar of its own."""
 
+QUIET = {"queue": False, "show_progress": "hidden", "api_visibility": "private"}
+"""Settings of events that only move something on the page."""
+
 
 class Desk:
     """Where jobs are done: with these models, and in a folder whose files the next job of the same kind replaces."""
@@ -44,10 +47,10 @@ class Desk:
             except UserError as error:
                 # Gradio takes what it is told for HTML, and a file may be called anything.
                 said = escape(" ".join(str(error).split()))
-                raise gr.Error(said, title="This cannot be shown", print_exception=False) from error
+                raise gr.Error(said, print_exception=False) from error
 
         settings = {"concurrency_limit": 1, "concurrency_id": "models", "api_visibility": "private"}
-        return trigger(in_one_line, list(inputs), list(outputs), **settings)
+        return trigger(in_one_line, list(inputs), list(outputs), show_progress_on=outputs[0], **settings)
 
 
 def tracked(progress: gr.Progress) -> Track:
