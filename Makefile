@@ -19,7 +19,6 @@ STAGE2  := $(or $(CONFIG),configs/stage2/$(if $(filter demo,$(SCALE)),demo,paper
 DRY_RUN := $(filter --dry_run --dry-run,$(ARGS))
 VENV    := .venv/bin
 SETUP   := .venv/.complete
-GRADIO  := .venv/.app
 # The showcase that comes with the project, where no run is named.
 SHOWN   := $(if $(filter file,$(origin RUN)),,--weights runs/$(RUN))
 PARALLEL := -n auto --maxprocesses 8 --dist loadfile
@@ -56,13 +55,8 @@ $(SETUP): pyproject.toml
 demo: $(SETUP) ## data, stage one, cache, stage two, samples, metrics in runs/demo: minutes on two cores
 	@$(VENV)/python -m eval.demo --run runs/demo --data $(BUILTIN)
 
-app: $(GRADIO) ## take videos apart, swap, generate and look inside in the browser (default: weights/showcase)
+app: $(SETUP) ## take videos apart, swap, generate and look inside in the browser (default: weights/showcase)
 	@$(VENV)/python -m app $(SHOWN) $(ARGS)
-
-$(GRADIO): $(SETUP)
-	@echo 'installing Gradio (half a minute, once)'
-	@$(VENV)/pip install --quiet --disable-pip-version-check --editable '.[app]'
-	@touch $(GRADIO)
 
 ablation: $(SETUP) ## what each ingredient of the generator gives, after `make demo`: two hours on two cores
 	@$(VENV)/python -m eval.ablation --run runs/$(RUN) --data $(ROOT) --out runs/ablation $(ARGS)

@@ -1,4 +1,4 @@
-"""Videos to begin with: test videos of the run's data set, or else some that are filmed here and now."""
+"""Videos to begin with: test videos of the data set that a run saw, or else some that are filmed here and now."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -30,9 +30,8 @@ class Example:
 
 
 def find_examples(models: Models, place: Path) -> list[Example]:
-    """Of the run's test videos some of all classes; without a run, or its data, four are filmed into `place`."""
-    found = _of_data(models.data) if models.run else []
-    return found or [_filmed(name, place) for name in FILMED]
+    """Of the data set's test videos some of all classes; where it is not there, four are filmed into `place`."""
+    return _of_data(models.data) or [_filmed(name, place) for name in FILMED]
 
 
 def _of_data(data: DataConfig) -> list[Example]:

@@ -14,6 +14,7 @@ from app.tabs.work import Desk
 from app.theme import STYLE, theme
 from app.uploads import LIMITS
 from app.weights import Models
+from runtime.errors import UserError
 
 SWEEP, KEPT = 60, 3600  # seconds: how often files are looked through, and how old they may get
 WAITING = 20  # jobs in the queue at most
@@ -38,31 +39,26 @@ def build(models: Models, examples: Sequence[Example], place: Path) -> gr.Blocks
 
 def masthead(models: Models) -> str:
     size = models.autoencoder.typed_config
-    clip = f"{size.frames} frames of {size.height}×{size.width} pixels at {models.fps:g} a second"
+    clip = f"A clip of {size.frames} frames of {size.height}×{size.width} pixels at {models.fps:g} a second"
     return (
         f'<header class="masthead"><p class="kind">VidTwin</p><h1>{escape(models.name)}</h1>'
-        f"<p>{clip}, as {size.latent_values} numbers: {size.rate:.2%} of the pixels’.</p></header>"
+        f"<p>{clip}, as {size.latent_values} numbers: {size.rate:.2%} of its pixel values.</p></header>"
     )
 
 
 def serve(page: gr.Blocks, host: str, port: int | None) -> str:
-    """Start the server and return the page's address. Nothing is asked of any other machine."""
-    _, address, _ = page.launch(
-        server_name=host,
-        server_port=port,
-        share=False,
-        quiet=True,
-        inbrowser=False,
-        prevent_thread_lock=True,
-        theme=theme(),
-        css=STYLE,
-        footer_links=[],
-        run_history=False,
-        enable_monitoring=False,
-        ssr_mode=False,
-        mcp_server=False,
-        pwa=False,
-        max_file_size=LIMITS.size,
-        app_kwargs={"middleware": [Middleware(StaysHere)]},
-    )
+    """Start the server and return the page's address. Nothing is asked of any other machine.
+
+    Raises `UserError` where it cannot listen.
+    """
+    looks = {"theme": theme(), "css": STYLE, "footer_links": []}
+    left_out = dict.fromkeys(("share", "inbrowser", "run_history", "ssr_mode", "mcp_server", "pwa"), False)
+    settings = {"max_file_size": LIMITS.size, "app_kwargs": {"middleware": [Middleware(StaysHere)]}}
+    try:
+        _, address, _ = page.launch(
+            server_name=host, server_port=port, quiet=True, prevent_thread_lock=True, **looks, **left_out, **settings
+        )
+    except OSError as error:
+        where = host if port is None else f"{host}:{port}"
+        raise UserError(f"cannot listen at {where} ({error}); give another --port or --host") from error
     return address

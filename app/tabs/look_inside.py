@@ -1,6 +1,7 @@
 """Look inside: the latents of one clip as pictures, and what linear probes read off them."""
 
 from collections.abc import Sequence
+from html import escape
 
 import gradio as gr
 import torch
@@ -56,14 +57,16 @@ def add(desk: Desk, examples: Sequence[Example]) -> None:
             readings = gr.HTML()
 
     @torch.inference_mode()
-    def work(info: VideoInfo | None, progress: gr.Progress = PROGRESS) -> tuple[str, str, str]:
+    def work(info: VideoInfo | None, progress: gr.Progress = PROGRESS) -> tuple[str | None, str, str]:
         info, models = required(info), desk.models
         video = middle_window(models.autoencoder, info, models.fps)
         latents = models.autoencoder.encode(video).mode()
-        files = [desk.place / f"{name}.png" for name in ("dynamics", "structure")]
-        draw_dynamics(video[0], latents.dynamics[0], files[0])
-        draw_structure(latents.structure[0], files[1])
-        return *map(str, files), read(probes, latents, names.get(info.path, ""), info, tracked(progress))
+        moving, still = (desk.place / f"{name}.png" for name in ("dynamics", "structure"))
+        draw_structure(latents.structure[0], still)
+        if latents.dynamics.numel():  # an ablation has none
+            draw_dynamics(video[0], latents.dynamics[0], moving)
+        table = read(probes, latents, names.get(info.path, ""), info, tracked(progress))
+        return str(moving) if latents.dynamics.numel() else None, str(still), table
 
     for event in source.chosen():
         desk.job(event, work, [source.info], [*pictures, readings])
@@ -74,7 +77,7 @@ def read(probes: Probes, latents: TwinLatents, name: str, info: VideoInfo, track
     try:
         reader = probes(track)
     except UserError as error:
-        return f'<p class="note">No linear probes: {error}.</p>'
+        return f'<p class="note">No linear probes: {escape(str(error))}.</p>'
     models = probes.models
     frames, _, _ = choose_window(info, models.autoencoder.typed_config.frames, models.fps, None)
     return table(reader, reader(latents), true_cells(reader, name, info, frames.tolist()))
