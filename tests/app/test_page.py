@@ -141,6 +141,7 @@ def test_the_page_names_no_other_machine_and_may_ask_none(server):
 JOBS = """
 import json, sys, torch
 from pathlib import Path
+from app.examples import find_examples
 from app.page import build
 from app.weights import open_weights
 
@@ -164,6 +165,7 @@ def test_files_of_this_machine_are_not_served(server):
     for path in ("/etc/passwd", str(server.place / ".." / "x"), __file__):
         with pytest.raises(urllib.error.HTTPError) as error:
             urllib.request.urlopen(f"{server.address}gradio_api/file={path}", timeout=30)
+        error.value.close()
         assert error.value.code in (403, 404)
 
 
