@@ -24,15 +24,17 @@ def add(desk: Desk, examples: Sequence[Example]) -> None:
     with gr.Row():
         with gr.Column(scale=2, min_width=280):
             source = Source(desk, "A video of your own", examples)
-            with gr.Accordion("Change the latents", open=True):
-                structure = gr.Slider(0, 2, 1, step=0.1, label="Strength of structure")
-                dynamics = gr.Slider(0, 2, 1, step=0.1, label="Strength of dynamics")
-                frozen = gr.Checkbox(label="Freeze dynamics at one moment")
-                moment = gr.Slider(1, moments, 1, step=1, label="Frame of each window", visible=False)
         with gr.Column(scale=5, min_width=320):
             gr.HTML(captions(PANELS))
             video = gr.Video(show_label=False, autoplay=True, loop=True, buttons=["download"], elem_classes="strip")
             figures = gr.HTML()
+            gr.Markdown("### Change the latents", elem_classes="heading")
+            with gr.Row():
+                structure = gr.Slider(0, 2, 1, step=0.1, label="Strength of structure")
+                dynamics = gr.Slider(0, 2, 1, step=0.1, label="Strength of dynamics")
+            with gr.Row():
+                frozen = gr.Checkbox(label="Freeze dynamics at one moment")
+                moment = gr.Slider(1, moments, 1, step=1, label="Frame of each window", visible=False)
 
     def work(
         info: VideoInfo | None,
