@@ -35,8 +35,8 @@ class Probes:
 
     def __call__(self, track: Track) -> Reader:
         """Raises `UserError` that says why there is none."""
-        if self.models.run is None:
-            raise UserError("these weights came without their run, whose cached latents they are fitted on")
+        if self.models.run is None or not (self.models.run / "config.yaml").is_file():
+            raise UserError("these weights came without their run, on whose cached latents they would be fitted")
         self.reader = self.reader or fit_reader(self.models.run, self.models.autoencoder, track)
         return self.reader
 
