@@ -19,12 +19,14 @@ STAGE2  := $(or $(CONFIG),configs/stage2/$(if $(filter demo,$(SCALE)),demo,paper
 DRY_RUN := $(filter --dry_run --dry-run,$(ARGS))
 VENV    := .venv/bin
 SETUP   := .venv/.complete
+# The showcase that comes with the project, where no run is named.
+SHOWN   := $(if $(filter file,$(origin RUN)),,--weights runs/$(RUN))
 PARALLEL := -n auto --maxprocesses 8 --dist loadfile
 # One process needs no launcher.
 LAUNCH  := $(if $(filter 1,$(GPUS)),$(VENV)/python -m,$(VENV)/python -m torch.distributed.run --nproc-per-node $(GPUS) -m --)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo ablation test test-full lint stage1 stage2 sample eval bench check-gpu clean
+.PHONY: help setup demo app ablation test test-full lint stage1 stage2 sample eval bench check-gpu clean
 
 help: ## this list
 	@grep -hE '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -52,6 +54,9 @@ $(SETUP): pyproject.toml
 
 demo: $(SETUP) ## data, stage one, cache, stage two, samples, metrics in runs/demo: minutes on two cores
 	@$(VENV)/python -m eval.demo --run runs/demo --data $(BUILTIN)
+
+app: $(SETUP) ## take videos apart, swap, generate and look inside in the browser (default: weights/showcase)
+	@$(VENV)/python -m app $(SHOWN) $(ARGS)
 
 ablation: $(SETUP) ## what each ingredient of the generator gives, after `make demo`: two hours on two cores
 	@$(VENV)/python -m eval.ablation --run runs/$(RUN) --data $(ROOT) --out runs/ablation $(ARGS)

@@ -1,6 +1,7 @@
 """The geometry and sizes of a VidTwin, as typed fields beside the model they configure."""
 
 from dataclasses import dataclass
+from math import prod
 from typing import Literal
 
 from runtime.errors import UserError
@@ -93,6 +94,16 @@ class VidTwinConfig:
         t, h, w = self.grid
         channels = 0 if self.dynamics == "none" else self.dynamics_channels
         return channels, t, halved(w, self.dynamics_halvings) + halved(h, self.dynamics_halvings)
+
+    @property
+    def latent_values(self) -> int:
+        """Numbers in both latents of a clip."""
+        return prod(self.structure_shape) + prod(self.dynamics_shape)
+
+    @property
+    def rate(self) -> float:
+        """Latent values over pixel values."""
+        return self.latent_values / (3 * prod(self.video_shape))
 
 
 def halved(size: int, times: int) -> int:

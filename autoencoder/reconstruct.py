@@ -13,15 +13,14 @@ from itertools import islice
 from pathlib import Path
 
 import torch
-from einops import rearrange
 from torch import Tensor
 
 from autoencoder.model import VidTwin
 from autoencoder.trained.panels import PANELS, four_panels
-from autoencoder.trained.windows import windows
+from autoencoder.trained.windows import model_windows, to_frames
 from data.folder import SUFFIXES, find_videos
 from data.latents import TwinLatents
-from data.video.frames import BadVideo, VideoInfo, fit, has_audio, probe, stream_frames, to_float, to_uint8, write_video
+from data.video.frames import BadVideo, VideoInfo, has_audio, probe, stream_frames, write_video
 from runtime import distributed
 from runtime.errors import UserError
 from runtime.files import write_json
@@ -34,30 +33,16 @@ from runtime.weights import load_model, weights_hash
 MARK = "weights.json"
 
 
-def model_windows(model: VidTwin, path: Path, limit: int | None = None) -> Iterator[tuple[Tensor, slice]]:
-    """The file's windows as the model takes them, `1 c t h w` in [-1, 1], and their new frames."""
-    config = model.typed_config
-    device = next(model.parameters()).device
-    sized = (fit(frame[None], (config.height, config.width))[0] for frame in islice(stream_frames(path), limit))
-    for window, new in windows(sized, config.frames):
-        yield rearrange(to_float(window.to(device)), "t h w c -> 1 c t h w"), new
-
-
-def to_frames(video: Tensor, new: slice) -> Iterator[Tensor]:
-    """The new frames of `1 c t h w`, uint8 `h w c`."""
-    yield from rearrange(to_uint8(video), "1 c t h w -> t h w c")[new]
-
-
 def panels(model: VidTwin, path: Path) -> Iterator[Tensor]:
     """Frames of the four panels, exactly as many as the file has."""
-    for video, new in model_windows(model, path):
+    for video, new in model_windows(model, stream_frames(path)):
         yield from to_frames(four_panels(model, video), new)
 
 
 @torch.inference_mode()
 def reenact(model: VidTwin, structure_from: Path, dynamics_from: Path, frames: int) -> Iterator[Tensor]:
     """The first `frames` frames of structure donor | dynamics donor | both joined."""
-    donors = (model_windows(model, path, frames) for path in (structure_from, dynamics_from))
+    donors = (model_windows(model, islice(stream_frames(path), frames)) for path in (structure_from, dynamics_from))
     for (a, new), (b, _) in zip(*donors, strict=True):
         joined = model.decode(TwinLatents(model.encode(a).mode().structure, model.encode(b).mode().dynamics))
         yield from to_frames(torch.cat([a, b, joined], dim=-1), new)

@@ -15,8 +15,6 @@ from torch import Tensor
 
 from autoencoder.model import VidTwin
 from data.clips import ClipDataset
-from data.latents import LatentCache
-from data.latents.plan import MANIFEST
 from data.synthetic.factors import Factors, read_factors
 from eval.classifier import TrainingConfig
 from eval.report import all_videos, open_autoencoder, open_clips
@@ -25,7 +23,7 @@ from eval.twins.flow import correlation, flow_energy
 from eval.twins.following import Judged, Pairs, draw_pairs, follow, pair_weights, summarise, with_interval
 from eval.twins.judges import Judge, train_judge
 from eval.twins.pictures import draw_following, draw_swaps
-from eval.twins.probes import probe, read_clips
+from eval.twins.probes import open_caches, probe, read_clips
 from eval.twins.swaps import Twins, VidTwins
 from eval.twins.table import headline, tables, write_markdown
 from runtime.errors import UserError
@@ -80,15 +78,10 @@ def measure_flow(videos: dict[str, Tensor], pairs: Pairs) -> dict:
 
 def measure_probes(run: Path, model: VidTwin, splits: dict[str, ClipDataset], known: dict[str, Factors] | None) -> dict:
     """Of the run's cached latents; nothing, and a line that says so, where there are none of this data set."""
-    folders = {split: run / "latents" / split for split in splits}
-    if missing := [folder for folder in folders.values() if not (folder / MANIFEST).is_file()]:
-        print(
-            f"linear probes are left out: {missing[0]} holds no latents (python -m autoencoder.cache)", file=sys.stderr
-        )
-        return {}
-    caches = {split: LatentCache(folder) for split, folder in folders.items()}
-    if any(caches[split].clip_names.videos.names != clips.index.names for split, clips in splits.items()):
-        print(f"linear probes are left out: {run / 'latents'} are of another data set", file=sys.stderr)
+    try:
+        caches = open_caches(run, {split: clips.index for split, clips in splits.items()})
+    except UserError as error:
+        print(f"linear probes are left out: {error}", file=sys.stderr)
         return {}
     for cache in caches.values():
         cache.require_autoencoder(weights_hash(model))

@@ -133,16 +133,15 @@ def digest(*made_of: str | int | None) -> str:
 def describe(model: VidTwin, data: Path, test: ClipDataset, fps: float) -> dict[str, object]:
     """What was measured: the data set, the clip, and the latents that stand for it."""
     config = model.typed_config
-    clip, latents = config.video_shape, (config.structure_shape, config.dynamics_shape)
-    values = sum(torch.Size(shape).numel() for shape in latents)
+    latents = config.structure_shape, config.dynamics_shape
     return {
         "data": str(data),
         "bad_files": len(test.index.bad),
         "fps": fps,
-        "clip": clip,
+        "clip": config.video_shape,
         "latents": dict(zip(("structure", "dynamics"), latents, strict=True)),
-        "values": values,
-        "rate": values / (3 * torch.Size(clip).numel()),
+        "values": config.latent_values,
+        "rate": config.rate,
     }
 
 

@@ -1,15 +1,15 @@
 """Drawing samples with a pipeline: sample i is what (seed, i) makes it, in whatever process it is drawn."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import torch
 from torch import Tensor
 
-from data.clips import as_clip, choose_window
+from autoencoder.trained.windows import middle_window
 from data.latents import TwinLatents
-from data.video.frames import probe, read_frames, to_float
+from data.video.frames import probe
 from generator.diffusion import initial_noise
 from generator.diffusion.schedulers import exchanged
 from generator.diffusion.solver import Order
@@ -40,11 +40,17 @@ class Sampling:
 
 
 def draw(
-    pipeline: VidTwinPipeline, labels: Tensor, indices: Sequence[int], sampling: Sampling, **given: Tensor
+    pipeline: VidTwinPipeline,
+    labels: Tensor,
+    indices: Sequence[int],
+    sampling: Sampling,
+    on_step: Callable[..., dict] | None = None,
+    **given: Tensor,
 ) -> dict[str, Tensor]:
     """The samples `indices`, of those that have `labels: n`, as `samples.safetensors` holds them.
 
-    `given` is `structure` or `dynamics`, a latent for all samples.
+    `given` is `structure` or `dynamics`, a latent for all samples; `on_step` is called as the pipeline's
+    `callback_on_step_end`.
     """
     layout = pipeline.transformer.layout
     shapes = layout.structure_shape, layout.dynamics_shape
@@ -58,6 +64,7 @@ def draw(
         latents=noise,
         order=sampling.order,
         output_type="pt",
+        callback_on_step_end=on_step,
         **given,
     )
     latents = (torch.stack(windows, dim=1).contiguous().cpu() for windows in zip(*drawn.latents, strict=True))
@@ -98,8 +105,5 @@ def _first_difference(pipeline: VidTwinPipeline, other: VidTwinPipeline) -> str 
 @torch.no_grad()
 def encoded(pipeline: VidTwinPipeline, video: Path) -> TwinLatents:
     """The posterior means `1 …` of the window in the middle of a video, at the model's size and rate."""
-    size = pipeline.autoencoder.typed_config
-    info = probe(video)
-    frames, _, _ = choose_window(info, size.frames, pipeline.config.fps, None)
-    clip = as_clip(read_frames(info, frames.tolist(), (size.height, size.width)), flip=False)
-    return pipeline.autoencoder.encode(to_float(clip[None]).to(pipeline.device)).mode()
+    model = pipeline.autoencoder
+    return model.encode(middle_window(model, probe(video), pipeline.config.fps)).mode()

@@ -3,7 +3,7 @@
 import sys
 import time
 from collections.abc import Iterable, Iterator
-from typing import TypeVar
+from typing import Protocol, TypeVar
 
 Item = TypeVar("Item")
 
@@ -61,3 +61,9 @@ def track(items: Iterable[Item], total: int, what: str, unit: str) -> Iterator[I
     for item in items:
         yield item
         progress.advance()
+
+
+class Track(Protocol):
+    """Whatever shows progress as `track` does."""
+
+    def __call__(self, items: Iterable[Item], total: int, what: str, unit: str) -> Iterator[Item]: ...

@@ -1,5 +1,6 @@
 """A headless Chromium spoken to through its DevTools protocol over two pipes: no port, no library."""
 
+import base64
 import fcntl
 import json
 import os
@@ -67,13 +68,26 @@ class Browser:
 
     def open(self, file: Path, width: int, height: int, scheme: str) -> None:
         """A file from disk, in a window of that size, light or dark."""
+        self.visit(file.as_uri(), width, height, scheme)
+
+    def visit(self, address: str, width: int, height: int, scheme: str) -> None:
+        """A page, in a window of that size, light or dark."""
         self.call(
             "Emulation.setDeviceMetricsOverride", width=width, height=height, deviceScaleFactor=1, mobile=width < 600
         )
         self.call("Emulation.setEmulatedMedia", features=[{"name": "prefers-color-scheme", "value": scheme}])
         self.events.clear()
-        self.call("Page.navigate", url=file.as_uri())
-        self.wait("document.readyState == 'complete' && location.protocol == 'file:'")
+        self.call("Page.navigate", url=address)
+        self.wait(f"document.readyState == 'complete' && location.href.startsWith({json.dumps(address)})")
+
+    def choose_file(self, selector: str, file: Path) -> None:
+        """Give a file to an input, as its dialogue would."""
+        found = self.call("Runtime.evaluate", expression=f"document.querySelector({json.dumps(selector)})")
+        self.call("DOM.setFileInputFiles", files=[str(file)], objectId=found["result"]["objectId"])
+
+    def picture(self, file: Path) -> None:
+        """What the window shows, as a PNG."""
+        file.write_bytes(base64.b64decode(self.call("Page.captureScreenshot")["data"]))
 
     def wait(self, condition: str) -> None:
         """Until it holds."""
@@ -82,8 +96,8 @@ class Browser:
             assert time.monotonic() < until, condition
             time.sleep(0.05)
 
-    def problems(self) -> list[dict[str, Any]]:
-        """What the page complained of, and what it asked any server for."""
+    def problems(self, own: tuple[str, ...] = ("file:", "data:")) -> list[dict[str, Any]]:
+        """What the page complained of, and what it asked for at addresses that are not its `own`."""
         kinds = ("Runtime.exceptionThrown", "Log.entryAdded")
         said = [event for event in self.events if event.get("method") in kinds]
         said += [
@@ -92,7 +106,7 @@ class Browser:
             if event.get("method") == "Runtime.consoleAPICalled" and event["params"]["type"] in ("error", "warning")
         ]
         asked = [event for event in self.events if event.get("method") == "Network.requestWillBeSent"]
-        return said + [event for event in asked if not event["params"]["request"]["url"].startswith(("file:", "data:"))]
+        return said + [event for event in asked if not event["params"]["request"]["url"].startswith(own)]
 
     def close(self) -> None:
         """End this browser, and no other."""

@@ -136,6 +136,7 @@ RULES = (
     Elsewhere(r"eval\.plan ", "eval/test_plan.py::test_the_script_plans_the_demo_and_writes_json"),
     Elsewhere(r"eval\.demo ", "test_pipeline.py::test_the_demo_makes_everything_it_names_and_resumes"),
     Elsewhere(r"eval\.check ", "eval/test_check.py::test_all_checks_pass_on_the_cpu"),
+    Elsewhere(r"app\b", "app/test_page.py::test_the_page_names_no_other_machine_and_may_ask_none"),
     Elsewhere(r"make help", "test_entrypoints.py::test_make_lists_its_targets"),
     LeftOut(r"pytest ", "what runs this test"),
     LeftOut(r"pip install ", "needs a network"),

@@ -12,6 +12,7 @@ import pytest
 
 ROOT = Path(__file__).parents[1]
 SCRIPTS = (
+    "app",
     "autoencoder/train.py",
     "autoencoder/cache.py",
     "autoencoder/reconstruct.py",
@@ -139,5 +140,18 @@ def test_make_lists_its_targets(tmp_path):
     listed = subprocess.run(
         ["make", "-C", ROOT, "help"], capture_output=True, text=True, check=True, env={**os.environ}
     )
-    for target in ("setup", "demo", "ablation", "test", "stage1", "stage2", "sample", "eval", "bench", "lint", "clean"):
+    for target in (
+        "setup",
+        "demo",
+        "app",
+        "ablation",
+        "test",
+        "stage1",
+        "stage2",
+        "sample",
+        "eval",
+        "bench",
+        "lint",
+        "clean",
+    ):
         assert f"{target} " in listed.stdout

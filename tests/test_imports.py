@@ -8,6 +8,13 @@ import pytest
 
 ROOT = Path(__file__).parents[1]
 WITHOUT_TRAINING = (
+    "app.__main__",
+    "app.examples",
+    "app.maps",
+    "app.parts",
+    "app.readings",
+    "app.samples",
+    "app.swaps",
     "data.bench",
     "data.latents.cache",
     "data.shards.pack",

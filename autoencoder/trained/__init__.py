@@ -1,4 +1,4 @@
-"""What is done with a trained VidTwin: panels, windows over long videos, a look into a cache.
+"""What is done with a trained VidTwin: panels, changed latents, windows over long videos, a look into a cache.
 
 May import the model, `autoencoder.stage1`, `data` and `runtime`.
 """

@@ -4,10 +4,11 @@ Frames are numbered in the order in which they are shown, and upright: a rotatio
 Whichever way a frame is read, its pixels are those of a decode from the first frame on.
 """
 
+from collections import Counter
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from contextlib import suppress
 from fractions import Fraction
-from itertools import islice
+from itertools import islice, repeat
 from pathlib import Path
 
 import av
@@ -28,9 +29,11 @@ __all__ = [
     "decode_all",
     "fit",
     "has_audio",
+    "numbers_at_rate",
     "probe",
     "read_frames",
     "stream_frames",
+    "stream_numbered",
     "to_float",
     "to_uint8",
     "write_video",
@@ -91,6 +94,22 @@ def stream_frames(path: str | Path, wanted: Collection[int] | None = None, threa
             if wanted is None or i in wanted:
                 pixels = converter.reformat(frame, format="rgb24", threads=1)  # more threads are slower
                 yield _upright(torch.from_numpy(pixels.to_ndarray()), frame.rotation)
+
+
+def numbers_at_rate(info: VideoInfo, fps: float) -> list[int]:
+    """Of every moment `k / fps` up to a video's last frame the number of the frame nearest to it.
+
+    A faster video leaves frames out, a slower one repeats some.
+    """
+    step = info.fps / fps
+    return [round(k * step) for k in range(int((info.frames - 1) / step) + 1)]
+
+
+def stream_numbered(path: str | Path, numbers: Sequence[int]) -> Iterator[Tensor]:
+    """As `stream_frames`, of the frames with these numbers, ascending, as often as each stands there."""
+    times = Counter(numbers)
+    for number, frame in zip(times, stream_frames(path, times), strict=False):  # ends with the last that is wanted
+        yield from repeat(frame, times[number])
 
 
 def fit(frames: Tensor, size: tuple[int, int] | None) -> Tensor:

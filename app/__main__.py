@@ -1,0 +1,58 @@
+"""Open a trained run in the browser: take videos apart, swap their latents, generate, look inside.
+
+`python -m app --weights runs/demo`; without weights it shows the showcase that comes with the project.
+"""
+
+import os
+import signal
+import sys
+import tempfile
+import threading
+from importlib.util import find_spec
+from pathlib import Path
+
+from app.weights import SHOWCASE, open_weights
+from runtime import distributed
+from runtime.errors import UserError
+from runtime.options import OptionParser
+from runtime.script import script
+
+EXTRA = "gradio"
+
+
+@script
+def main(argv: list[str]) -> None:
+    parser = OptionParser(prog="app", description="Open a trained run in the browser.")
+    parser.add_argument(
+        "--weights",
+        type=Path,
+        default=SHOWCASE,
+        help="a run's folder such as runs/demo, a pipeline's, or an autoencoder's (default: weights/showcase)",
+    )
+    parser.add_argument("--host", default="127.0.0.1", help="0.0.0.0 lets other machines in (default: 127.0.0.1)")
+    parser.add_argument("--port", type=int, help="default: the first free one from 7860 on")
+    args = parser.parse_args(argv)
+    if find_spec(EXTRA) is None:
+        raise UserError("Gradio is not installed: `make app` installs it, as does pip install -e '.[app]'")
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # ends as an interrupt does, and tidies up
+    with tempfile.TemporaryDirectory(prefix="vidtwin-app-") as place:
+        show(args.weights, args.host, args.port, Path(place))
+
+
+def show(weights: Path, host: str, port: int | None, place: Path) -> None:
+    """Serve the page until the process is interrupted; all files that it makes or is given lie in `place`."""
+    os.environ |= {"GRADIO_TEMP_DIR": str(place / "gradio"), "GRADIO_ANALYTICS_ENABLED": "False"}
+    from app.examples import find_examples
+    from app.page import build, serve  # which import Gradio, and so read these
+
+    models = open_weights(weights, distributed.device())
+    page = build(models, find_examples(models, place), place)
+    try:
+        print(f"{models.name} is shown at {serve(page, host, port)} (Ctrl-C ends it)", flush=True)
+        threading.Event().wait()
+    finally:
+        page.close(verbose=False)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

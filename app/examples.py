@@ -1,0 +1,71 @@
+"""Videos to begin with: test videos of the data set that a run saw, or else some that are filmed here and now."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from PIL import Image
+
+from app.weights import Models
+from data import folder, ucf101
+from data.config import DataConfig
+from data.synthetic.animation import write_clip
+from data.video.frames import BadVideo, VideoInfo, probe, read_frames
+from runtime.errors import UserError
+from runtime.random import seed_of
+
+SHOWN = 8
+FILMED = ("Orbit", "Bounce", "Swing", "Zoom")
+SECONDS = 2.0
+THUMBNAIL = (120, 160)  # rows and columns
+
+
+@dataclass(frozen=True)
+class Example:
+    """A video that is there; `name` is its data set's, and `picture` a frame of it."""
+
+    name: str
+    caption: str
+    info: VideoInfo
+    picture: Image.Image
+
+
+def find_examples(models: Models, place: Path) -> list[Example]:
+    """Of the data set's test videos some of all classes; where it is not there, four are filmed into `place`."""
+    return _of_data(models.data) or [_filmed(name, place) for name in FILMED]
+
+
+def _of_data(data: DataConfig) -> list[Example]:
+    """Evenly spread over the test split; what cannot be read is passed over."""
+    root = Path(data.root)
+    try:
+        official = (root / ucf101.VIDEOS).is_dir()
+        files, labels, classes = (
+            ucf101.read_split(root, "test", data.fold) if official else folder.read_split(root, "test")
+        )
+    except (UserError, OSError):
+        return []
+    home = root / ucf101.VIDEOS if official else root
+    captions = [classes[label] if classes else Path(file).stem for file, label in zip(files, labels, strict=True)]
+    step = max(len(files) // SHOWN, 1)
+    return [
+        example for place in range(0, len(files), step)[:SHOWN]
+        if (example := _example(files[place], captions[place], home / files[place]))
+    ]  # fmt: skip
+
+
+def _filmed(name: str, place: Path) -> Example:
+    """Of the built-in set's kind, with looks that none of its videos has."""
+    path = place / f"{name}.avi"
+    write_clip(path, name, seed_of("example look", name), seed_of("example motion", name), SECONDS)
+    example = _example(path.name, name, path)
+    assert example is not None
+    return example
+
+
+def _example(name: str, caption: str, path: Path) -> Example | None:
+    try:
+        info = probe(path)
+        frame = read_frames(info, [info.frames // 2], THUMBNAIL)[0]
+    except BadVideo:
+        return None
+    return Example(name, caption, info, Image.fromarray(frame.numpy()))

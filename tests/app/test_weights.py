@@ -1,0 +1,62 @@
+"""Whatever there is of a run is opened, and what is missing is said in one line."""
+
+import shutil
+
+import pytest
+import torch
+
+from app import weights
+from app.examples import find_examples
+from app.weights import open_weights
+from autoencoder.model import VidTwin
+from runtime.errors import UserError
+from runtime.weights import load_model, save_model, weights_hash
+
+CPU = torch.device("cpu")
+
+
+def test_a_run_its_parts_and_a_pipeline_are_opened(app_run, stage1_run, tmp_path):
+    own = weights_hash(load_model(VidTwin, app_run / "weights/ema"))
+    whole = open_weights(app_run, CPU)
+    assert whole.autoencoder is whole.pipeline.autoencoder  # one copy
+    alone = open_weights(stage1_run, CPU)
+    pipeline = open_weights(app_run / "generator/weights/ema", CPU)
+    autoencoder = open_weights(app_run / "weights/ema", CPU)
+    for found in (whole, alone, pipeline, autoencoder):
+        assert weights_hash(found.autoencoder) == own
+    assert [each.pipeline is not None for each in (whole, alone, pipeline, autoencoder)] == [True, False, True, False]
+    assert [each.run for each in (whole, alone, pipeline, autoencoder)] == [app_run, stage1_run, None, None]
+    (tmp_path / "generator/weights").mkdir(parents=True)
+    shutil.copytree(app_run / "generator/weights/ema", tmp_path / "generator/weights/ema")
+    assert open_weights(tmp_path, CPU).pipeline is not None
+
+
+def test_an_autoencoder_that_was_trained_on_is_not_taken_for_the_generators(app_run, tmp_path):
+    (tmp_path / "generator").symlink_to(app_run / "generator")
+    other = load_model(VidTwin, app_run / "weights/ema")
+    next(other.parameters()).data += 1
+    save_model(other, tmp_path / "weights/ema")
+    found = open_weights(tmp_path, CPU)
+    assert weights_hash(found.autoencoder) == weights_hash(other)
+    assert weights_hash(found.pipeline.autoencoder) != weights_hash(other)
+
+
+def test_what_is_missing_is_said_with_what_to_run(tmp_path, monkeypatch):
+    monkeypatch.setattr(weights, "SHOWCASE", tmp_path / "weights/showcase")
+    with pytest.raises(UserError, match=r"run `make demo`, then `make app RUN=demo`"):
+        open_weights(weights.SHOWCASE, CPU)
+    with pytest.raises(UserError, match="holds no weights"):
+        open_weights(tmp_path, CPU)
+
+
+def test_examples_are_test_videos_or_else_filmed(models, tmp_path, monkeypatch, builtin_set):
+    monkeypatch.chdir(tmp_path)
+    found = find_examples(models, tmp_path)
+    listed = (builtin_set / "ucfTrainTestlist/testlist01.txt").read_text().split()
+    assert len(found) == 8
+    assert {example.name for example in found} <= set(listed)
+    assert len({example.caption for example in found}) == 8
+    without = open_weights(models.run / "generator/weights/ema", CPU)
+    filmed = find_examples(without, tmp_path)
+    assert all(example.info.path.parent == tmp_path for example in filmed)
+    assert {example.info.frames for example in filmed} == {50}
