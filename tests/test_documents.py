@@ -76,13 +76,18 @@ RULES = (
         ),
     ),
     # More processes: test_two_processes_write_what_one_does, test_samples_depend_on_seed_and_number_alone.
-    Run(r"autoencoder\.cache --run ", "--workers 0", (("runs/long", "runs/base"),)),
+    Run(r"autoencoder\.cache --run ", "--workers 0", (("runs/long", "runs/base"), ("runs/setting2", "runs/base"))),
     Run(r"autoencoder\.cache show ", "--num 2", CACHED, "runs/cached/latents/train.png"),
     Run(r"autoencoder\.reconstruct .*VIDEO", makes="VIDEO-vidtwin.mp4"),
     Run(r"autoencoder\.reconstruct .*dynamics_from", makes="A-B-vidtwin.mp4"),
     Run(r"autoencoder\.release \S+\.ckpt weights/", makes="weights/release/config.json"),
     Run(r"autoencoder\.release \S+ \S+\.ckpt$", makes="mine.ckpt"),
-    Run(r"generator\.sample ", "--num 4 --batch_size 4", makes="runs/base/samples/grid.png"),
+    Run(
+        r"generator\.sample ",
+        "--num 4 --batch_size 4",
+        (("runs/demo", "runs/base"), ("Orbit,Spin", "Archery,Surfing")),
+        "runs/base/samples/grid.png",
+    ),
     Run(r"generator\.walk ", "--points 2", makes="runs/base/walk/walk.png"),
     Run(
         r"eval\.reconstruction MCL-JCV ",
@@ -289,12 +294,12 @@ def python_of(document: str) -> str:
     return snippet.text
 
 
-def test_the_python_of_the_readme_runs(place):
-    model = load_model(VidTwin, "runs/base/weights/ema")
-    names = {"model": model, "video": torch.rand(2, 3, *model.typed_config.video_shape) * 2 - 1}
-    exec(python_of("README.md"), names)
-    assert names["latents"].structure.shape == (2, *model.typed_config.structure_shape)
-    assert names["latents"].dynamics.shape == (2, *model.typed_config.dynamics_shape)
+def test_the_python_of_training_runs(place):
+    config = load_model(VidTwin, "runs/base/weights/ema").typed_config
+    names = {"video": torch.rand(2, 3, *config.video_shape) * 2 - 1}
+    exec(python_of("docs/training.md"), names)
+    assert names["latents"].structure.shape == (2, *config.structure_shape)
+    assert names["latents"].dynamics.shape == (2, *config.dynamics_shape)
 
 
 def test_the_python_of_generation_runs(place):
