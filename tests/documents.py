@@ -1,4 +1,4 @@
-"""What README.md and docs/*.md tell their readers to run: commands, settings, scripts and Python."""
+"""What the documents tell their readers to run, commands, settings, scripts and Python, and what they point to."""
 
 import re
 import shlex
@@ -8,12 +8,16 @@ from pathlib import Path
 from typing import NamedTuple
 
 ROOT = Path(__file__).parents[1]
-DOCUMENTS = (ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md")))
+DOCUMENTS = (ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md")))
+FOLDERS = ("configs", "docs", "tests", *(each.parent.name for each in ROOT.glob("*/__init__.py")))
 
 PROGRAM = re.compile(r"(\.venv/bin/)?(make|python|pip|torchrun|deepspeed|srun|sbatch) \S")
 FENCE = re.compile(r"^```(\w*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 SPAN = re.compile(r"`([^`]+)`")
 CONTINUATION = re.compile(r"\\\n\s*")
+PATH = re.compile(rf"(?<![\w/.-])(?:{'|'.join(FOLDERS)})/[\w./-]*")
+LINK = re.compile(r"\]\((?!https?:)([^)#\s]*)(?:#([^)\s]+))?\)")
+HEADING = re.compile(r"^#+ (.+)$", re.MULTILINE)
 
 
 class Command(NamedTuple):
@@ -36,6 +40,14 @@ class Block(NamedTuple):
     @property
     def is_script(self) -> bool:
         return self.text.startswith("#!")
+
+
+class Link(NamedTuple):
+    """Where it stands, the file that it leads to, and the anchor there, or nothing."""
+
+    place: str
+    file: Path
+    anchor: str
 
 
 @cache
@@ -64,6 +76,36 @@ def settings() -> tuple[Command, ...]:
     """Options that the prose names, with or without a value, alone or as `ARGS=`."""
     options = ((where, span.removeprefix("ARGS=").strip('"')) for where, span in spans())
     return tuple(Command(where, tuple(option.split())) for where, option in options if re.match(r"--\w", option))
+
+
+@cache
+def paths() -> tuple[tuple[str, str], ...]:
+    """Files and folders of the project that are named, and where: in prose, commands and drawings."""
+    return tuple(
+        (place(document, match.string[: match.start()]), match[0].rstrip("."))
+        for document in DOCUMENTS
+        for match in PATH.finditer(document.read_text())
+    )
+
+
+@cache
+def links() -> tuple[Link, ...]:
+    """Those inside the project."""
+    return tuple(
+        Link(
+            place(document, match.string[: match.start()]),
+            document.parent / (match[1] or document.name),
+            match[2] or "",
+        )
+        for document in DOCUMENTS
+        for match in LINK.finditer(document.read_text())
+    )
+
+
+def anchors(document: Path) -> set[str]:
+    """Of a document's headings, as GitHub makes them."""
+    headings = HEADING.findall(FENCE.sub("", document.read_text()))
+    return {re.sub(r"[^\w -]", "", heading.lower()).replace(" ", "-") for heading in headings}
 
 
 def lines(block: Block) -> Iterator[Command]:
