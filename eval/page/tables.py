@@ -65,7 +65,7 @@ def compared(run: Run) -> Iterator[dict[str, Any]]:
         whole = [row for row in found.get("rows", []) if row["output"] == "reconstruction"]
         means = [{name: row[name]["mean"] for name in ("psnr", "lpips", "ssim") if name in row} for row in whole]
         rows = [
-            Row(row["model"], False, cells({"rate": row["rate"], **mean}))
+            Row(row["model"], False, cells({"rate": row["rate"], "fvd": row.get("fvd"), **mean}))
             for row, mean in zip(whole, means, strict=True)
         ]
         if rows:

@@ -9,12 +9,12 @@ from typing import TYPE_CHECKING
 
 import torch
 from safetensors.torch import load_file
-from torch import nn
 from torch.utils.data import DataLoader
 
 from autoencoder.model import VidTwin
 from eval.coders.vidtwin import VidTwinCoder
 from eval.measures.windows import WindowDataset
+from eval.reconstructions.judges import Judges
 from eval.reconstructions.measure import Scores, as_tensors, from_tensors, measure
 from eval.reconstructions.outputs import REAL, TRIVIAL, TWINS, WHOLE, Outputs, of_coder, of_nothing, of_twins
 from runtime import distributed
@@ -42,13 +42,13 @@ class Subject:
     outputs_of: Outputs
     identity: str = ""
 
-    def metrics(self, lpips: nn.Module | None, classifier: nn.Module | None) -> "dict[str, MetricCollection]":
-        """Of each output all that there is a network for; of real clips what a classifier sees."""
-        from eval.metrics.collection import accuracy_alone, clip_metrics
+    def metrics(self, judges: Judges) -> "dict[str, MetricCollection]":
+        """Of each output all that there is a network for; of real clips what networks see in them alone."""
+        from eval.metrics.collection import clip_metrics, metrics_of_real
 
-        found = {name: clip_metrics(lpips, classifier, "none") for name in self.outputs if name != REAL}
-        if classifier and REAL in self.outputs:
-            found[REAL] = accuracy_alone(classifier, "none")
+        found = {name: clip_metrics(*judges, "none") for name in self.outputs if name != REAL}
+        if REAL in self.outputs and (judges.classifier or judges.features):
+            found[REAL] = metrics_of_real(judges.classifier, judges.features, "none")
         return found
 
 
@@ -89,13 +89,13 @@ def measured_once(
     subject: Subject,
     clips: WindowDataset,
     loader: DataLoader,
-    networks: tuple[nn.Module | None, nn.Module | None],
+    judges: Judges,
     device: torch.device,
     out: Path | None,
 ) -> dict[str, Scores]:
     """Its scores: those that an interrupted run has left beside `out`, or new ones, left there in turn."""
-    part = out and parts_folder(out) / f"{identity_of(subject, clips, networks)}.safetensors"
-    metrics = subject.metrics(*networks)
+    part = out and parts_folder(out) / f"{identity_of(subject, clips, judges)}.safetensors"
+    metrics = subject.metrics(judges)
     if part and distributed.on_main(part.is_file):
         return from_tensors(load_file(part), metrics)
     scores, _ = measure(subject.outputs_of, loader, metrics, device, subject.name)
@@ -110,9 +110,9 @@ def parts_folder(out: Path) -> Path:
     return out.with_name(f".{out.name}.parts")
 
 
-def identity_of(subject: Subject, clips: WindowDataset, networks: tuple[nn.Module | None, nn.Module | None]) -> str:
+def identity_of(subject: Subject, clips: WindowDataset, judges: Judges) -> str:
     """Names a model, the clips and what measures them."""
     named = [(clips.name(place), clips.first_frame(place)) for place in range(len(clips))]
-    judges = [network and weights_hash(network) for network in networks]
-    settings = subject.name, subject.identity, subject.outputs, judges, clips.frames, clips.fps, clips.size, named
+    taken = clips.frames, clips.fps, clips.size, named
+    settings = subject.name, subject.identity, subject.outputs, judges.identity, taken
     return hashlib.sha256(repr(settings).encode()).hexdigest()[:16]
