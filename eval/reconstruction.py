@@ -174,7 +174,7 @@ def parse(argv: list[str]) -> argparse.Namespace:
         "--weights", nargs="+", default=[], metavar="[NAME=]DIR", help="autoencoders, such as runs/demo/weights/ema"
     )
     parser.add_argument(
-        "--peers", nargs="+", default=[], metavar="SPEC", help="others' autoencoders and codecs, see eval.coders"
+        "--peers", nargs="+", default=[], metavar="[NAME=]SPEC", help="others' autoencoders and codecs, see eval.coders"
     )
     parser.add_argument("--split", choices=("train", "test", "all"), default="test")
     parser.add_argument("--fold", type=int, choices=(1, 2, 3), default=1)

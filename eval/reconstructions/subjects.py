@@ -2,8 +2,9 @@
 
 import argparse
 import hashlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -12,6 +13,7 @@ from safetensors.torch import load_file
 from torch.utils.data import DataLoader
 
 from autoencoder.model import VidTwin
+from eval.coders.coder import Coder
 from eval.coders.vidtwin import VidTwinCoder
 from eval.measures.windows import WindowDataset
 from eval.reconstructions.judges import Judges
@@ -52,26 +54,54 @@ class Subject:
         return found
 
 
+@dataclass(frozen=True)
+class Entry:
+    """A model as it is named on the command line, not opened yet.
+
+    Attributes:
+        given: what was written for it, without a name of its own.
+    """
+
+    name: str
+    given: str
+    open: Callable[[], Subject]
+
+
 def open_subjects(args: argparse.Namespace, shape: tuple[int, int, int], device: torch.device) -> Iterator[Subject]:
-    """The clip's own mean frame, our models, and peers. Raises `UserError` for two of one name."""
-    taken: set[str] = set()
-    for subject in _all_subjects(args, shape, device):
-        if subject.name in taken:
-            raise UserError(f"two models are called {subject.name}; name one with NAME=DIR")
-        taken.add(subject.name)
-        yield subject
+    """The clip's own mean frame, our models, and peers, each opened when its turn comes.
 
-
-def _all_subjects(args: argparse.Namespace, shape: tuple[int, int, int], device: torch.device) -> Iterator[Subject]:
+    Raises `UserError` for two of one name, before any.
+    """
+    ours = [weights_entry(given, shape, device, not args.no_parts) for given in args.weights]
+    entries = [*ours, *map(peer_entry, args.peers)]
+    for number, entry in enumerate(entries):
+        if entry.name in (other.name for other in entries[:number]):
+            raise UserError(f"two models are called {entry.name}; name one of them: NAME={entry.given}")
     yield Subject(NO_MODEL, (TRIVIAL, REAL), of_nothing)
-    for given in args.weights:
-        name, _, folder = given.rpartition("=")
-        yield of_weights(name or folder, folder, shape, device, parts=not args.no_parts)
-    for spec in args.peers:
-        from eval.coders.registry import open_coder
+    yield from (entry.open() for entry in entries)
 
-        coder = open_coder(spec)
-        yield Subject(coder.name, (WHOLE,), of_coder(coder), spec)
+
+def weights_entry(given: str, shape: tuple[int, int, int], device: torch.device, parts: bool) -> Entry:
+    """`[NAME=]DIR`."""
+    name, _, folder = given.rpartition("=")
+    name = name or folder
+    return Entry(name, folder, partial(of_weights, name, folder, shape, device, parts))
+
+
+def peer_entry(given: str) -> Entry:
+    """`[NAME=]SPEC`, a spec as in `eval.coders.registry`; there may be a `=` in it, but after its colon only."""
+    from eval.coders.registry import prepare_coder
+
+    name, named, spec = given.partition("=")
+    if not named or ":" in name:
+        name, spec = "", given
+    prepared = prepare_coder(spec)
+    name = name or prepared.name
+    return Entry(name, spec, lambda: of_peer(name, prepared.open()))
+
+
+def of_peer(name: str, coder: Coder) -> Subject:
+    return Subject(name, (WHOLE,), of_coder(coder), coder.identity)
 
 
 def of_weights(name: str, folder: str, shape: tuple[int, int, int], device: torch.device, parts: bool) -> Subject:

@@ -16,6 +16,7 @@ from data.loader import eval_loader
 from data.video.frames import to_float, to_uint8, write_video
 from eval.classifier import MotionClassifier, save_classifier
 from eval.coders.coder import Coded
+from eval.coders.registry import Prepared
 from eval.fvd import main as fvd
 from eval.measures.sampling_error import mean_and_error
 from eval.measures.windows import WindowDataset, open_part, window_loader
@@ -68,7 +69,7 @@ def folder(tmp_path_factory):
 class Quantised:
     """Stands for a codec: eight grey levels, three bits for each value."""
 
-    name = "eight levels"
+    name = identity = "eight levels"
 
     def __call__(self, video):
         bits = torch.full((len(video),), 3.0 * video[0].numel())
@@ -161,7 +162,7 @@ def test_the_error_of_a_mean_is_over_videos():
 @pytest.fixture
 def peers(monkeypatch):
     """`--peers eight` opens the codec above."""
-    registry = SimpleNamespace(open_coder={"eight": Quantised()}.__getitem__)
+    registry = SimpleNamespace(prepare_coder={"eight": Prepared("eight levels", Quantised)}.__getitem__)
     monkeypatch.setitem(__import__("sys").modules, "eval.coders.registry", registry)
 
 
@@ -222,6 +223,58 @@ def network(tmp_path_factory):
     path = tmp_path_factory.mktemp("network") / "stand_in.pt"
     torch.jit.script(StandIn()).save(path)
     return str(path)
+
+
+def test_peers_of_one_kind_have_names_and_other_weights_are_measured_anew(model, folder, tmp_path, monkeypatch):
+    """Stopped before its last peer, a comparison goes on after the weights of its first have been trained further."""
+    save_model(model, tmp_path / "a")
+    save_model(model, tmp_path / "b")
+    small(tmp_path / "peer", 0)
+    arguments = [
+        str(folder),
+        "--no_lpips",
+        "--frames",
+        "4",
+        "--size",
+        "24",
+        "24",
+        "--split",
+        "train",
+        "--max_videos",
+        "2",
+    ]
+    arguments += ["--peers", f"a=fp16:{tmp_path}/a", f"b=fp16:{tmp_path}/b", f"tiny:{tmp_path}/peer", "h264:crf=30"]
+    arguments += ["--output", str(tmp_path / "found.json")]
+    measured = []
+
+    def stopped(outputs_of, loader, metrics, device, what):
+        measured.append(what)
+        if measured.count(last) == 1 and what == last:
+            raise KeyboardInterrupt
+        return measure(outputs_of, loader, metrics, device, what)
+
+    last = "H.264 CRF 30"
+    monkeypatch.setattr(subjects, "measure", stopped)
+    assert main(arguments) == 130
+    torch.manual_seed(1)
+    save_model(VidTwin.from_config(model.config), tmp_path / "a")
+    small(tmp_path / "peer", 1)
+    assert main(arguments) == 0
+    assert measured == ["no model", "a", "b", "tiny", last, "a", "tiny", last]
+    assert main([*arguments[:-1], str(tmp_path / "whole.json")]) == 0
+    found, whole = (json.loads((tmp_path / f"{name}.json").read_text())["rows"] for name in ("found", "whole"))
+    assert found == whole
+    assert [row["model"] for row in found] == ["no model", "a", "b", "tiny", last]
+    assert found[1]["psnr"] != found[2]["psnr"]
+
+
+def small(folder, seed):
+    """An autoencoder of diffusers with random weights."""
+    from diffusers import AutoencoderTiny
+
+    torch.manual_seed(seed)
+    one = {"encoder_block_out_channels": (8,), "decoder_block_out_channels": (8,)}
+    save_model(AutoencoderTiny(**one, num_encoder_blocks=(1,), num_decoder_blocks=(1,)), folder)
 
 
 def test_fvd_is_that_of_the_same_videos_in_files_and_outlives_an_interruption(
@@ -308,7 +361,16 @@ def clip_names(path):
         (["VIDEOS", "--weights", "WEIGHTS", "--batch-size", "0"], "must be positive"),
         (["VIDEOS", "--weights", "WEIGHTS", "--frames", "1"], "at least 2"),
         (["VIDEOS", "--weights", "WEIGHTS", "--no_lpips", "--size", "32", "24"], "takes clips of 4x24x24, not 4x32x24"),
-        (["VIDEOS", "--weights", "WEIGHTS", "WEIGHTS", "--no_lpips"], "name one with NAME=DIR"),
+        (["VIDEOS", "--weights", "WEIGHTS", "WEIGHTS", "--no_lpips"], "name one of them: NAME=WEIGHTS"),
+        (
+            ["VIDEOS", "--no_lpips", "--peers", "int8:a", "x=int8:c", "int8:b"],
+            "called int8; name one of them: NAME=int8:b",
+        ),
+        (
+            ["VIDEOS", "--no_lpips", "--peers", "x=h264:crf=5", "x=jpeg:bits=9"],
+            "called x; name one of them: NAME=jpeg:b",
+        ),
+        (["VIDEOS", "--no_lpips", "--peers", "x=h265:crf=5"], "h265:crf=5: there is no coder h265; did you mean h264?"),
         (["VIDEOS", "--weights", "WEIGHTS", "--classifier", "CLASSIFIER"], "has no classes"),
         (["VIDEOS", "--weights", "WEIGHTS", "--no_lpips", "--features", "nowhere"], "there is no file nowhere"),
         (["VIDEOS", "--weights", "WEIGHTS", "--feature_network", "videomae"], "needs its file: --features FILE"),
@@ -320,4 +382,4 @@ def test_a_mistake_is_one_line_and_code_2(weights, folder, tmp_path, capsys, arg
     assert main([places.get(argument, argument) for argument in arguments]) == 2
     said = [line for line in capsys.readouterr().err.strip().splitlines() if "clips/s" not in line]
     assert len(said) == 1
-    assert message in said[0]
+    assert message.replace("WEIGHTS", weights) in said[0]
