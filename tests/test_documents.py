@@ -89,6 +89,12 @@ RULES = (
         "mcl-jcv.json",
     ),
     Run(
+        r"eval\.reconstruction VIDEOS ",
+        "--no_lpips --max_videos 2 --batch_size 2",
+        (("VIDEOS", "data/ucf101"), ("runs/demo", "runs/base")),
+        "peers.json",
+    ),
+    Run(
         r"eval\.report ",
         "--max_videos 4 --classifier_steps 2",
         (("runs/demo", "runs/base"),),
