@@ -20,7 +20,7 @@ from eval.classifier import MotionClassifier, load_classifier
 from eval.features.i3d import I3D
 from eval.features.network import NETWORKS
 from eval.measures.windows import WHICH, WindowDataset, open_part, window_loader
-from eval.published import FPS, SHAPE, SOURCE, TABLE_1
+from eval.page.published import FPS, SHAPE, SOURCE, TABLE_1
 from eval.reconstructions.distance import described, distances, open_features
 from eval.reconstructions.judges import Judges
 from eval.reconstructions.measure import Scores, measure

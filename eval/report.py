@@ -30,8 +30,8 @@ from eval.classifier import (
     predict,
 )
 from eval.page.page import write_page
-from eval.pictures import draw_pictures
-from eval.players import Samples, write_players
+from eval.pictures.panels import draw_pictures
+from eval.pictures.players import Samples, write_players
 from eval.reconstruction import evaluate_reconstruction
 from generator.samples import SAMPLES, SETTINGS
 from runtime import distributed

@@ -4,8 +4,8 @@ from collections.abc import Iterator, Mapping
 from typing import Any, NamedTuple
 
 from eval.page.media import Media
+from eval.page.published import SOURCE, TABLE_1, TABLE_2
 from eval.page.run import Run, Section
-from eval.published import SOURCE, TABLE_1, TABLE_2
 
 NOT_MEASURED = "–"
 COLUMNS = {
