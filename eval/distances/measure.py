@@ -6,7 +6,7 @@ from eval.distances.figures import checks, figures
 from eval.distances.sides import SIDES, Side, check_saved, common_size, open_sides
 from eval.features.cache import FeatureCache
 from eval.features.extract import Extractor
-from eval.features.feature_set import FeatureSet, Recipe
+from eval.features.feature_set import FeatureSet, Recipe, is_saved
 from eval.features.network import FeatureNetwork, open_network
 from eval.videos.shuffled import Shuffled
 from eval.videos.source import Source
@@ -20,8 +20,8 @@ def measure(args: Namespace) -> dict[str, object]:
     Raises:
         UserError: sides that cannot be compared, or a network that is not there.
     """
-    sides, size = distributed.on_main(lambda: opened(args))
-    extractor = None if all(isinstance(side, FeatureSet) for side in sides) else open_extractor(args)
+    extractor = None if is_saved(args.real) and is_saved(args.generated) else open_extractor(args)
+    sides, size = distributed.on_main(lambda: opened(args))  # after it: to index a data set can take minutes
     recipe = recipe_of(args, size, extractor.network) if extractor else sides[0].recipe
     distributed.on_main(lambda: check_saved(args, sides, recipe))
     real, rest = features_of(args, sides, 0, recipe, extractor)
