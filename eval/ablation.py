@@ -13,7 +13,7 @@ from eval.ablations.cell import fill, make_cells
 from eval.ablations.table import rows_of, write_results
 from eval.ablations.variants import read_variants
 from eval.classifier import TrainingConfig
-from eval.sweep import Judge, numbers
+from eval.generation.sweep import Judge, numbers
 from runtime import distributed
 from runtime.errors import UserError
 from runtime.lock import lock

@@ -17,8 +17,12 @@ from autoencoder.model import VidTwin
 from data.config import DataConfig
 from data.index import UNLABELLED
 from eval.classifier import MotionClassifier, load_classifier
+from eval.features.i3d import I3D
+from eval.features.network import NETWORKS
 from eval.measures.windows import WHICH, WindowDataset, open_part, window_loader
-from eval.published import FPS, SHAPE, SOURCE, TABLE_1
+from eval.page.published import FPS, SHAPE, SOURCE, TABLE_1
+from eval.reconstructions.distance import described, distances, open_features
+from eval.reconstructions.judges import Judges
 from eval.reconstructions.measure import Scores, measure
 from eval.reconstructions.outputs import REAL, TRIVIAL, TWINS, WHOLE, of_nothing, of_twins
 from eval.reconstructions.results import csv_of, print_quoted, print_rows, row_of
@@ -48,7 +52,8 @@ def evaluate_reconstruction(
     twins = of_twins(model)
     subject = Subject("evaluating", (*TWINS, TRIVIAL, REAL), lambda video: {**twins(video), **of_nothing(video)})
     device = next(model.parameters()).device
-    scores, skipped = measure(subject.outputs_of, loader, subject.metrics(lpips, classifier), device, subject.name)
+    metrics = subject.metrics(Judges(lpips, classifier))
+    scores, skipped = measure(subject.outputs_of, loader, metrics, device, subject.name)
     figures: dict[str, Figures] = {}
     for what, each in scores.items():
         for metric, values in each.metrics.items():
@@ -65,16 +70,16 @@ def compare(args: argparse.Namespace) -> dict[str, object]:
     indices = distributed.on_main(lambda: open_part(args.data, args.split, args.fold, cache))
     clips = WindowDataset(indices, frames, args.fps, size, args.windows, args.max_videos)
     loader = window_loader(clips, args.batch_size, args.workers, distributed.rank(), distributed.world_size())
-    networks = open_networks(args, clips)
+    judges = open_judges(args, clips)
     scores: dict[tuple[str, str], Scores] = {}
     for number, subject in enumerate(open_subjects(args, (frames, *size), device)):
-        found = measured_once(subject, clips, loader, networks, device, out)
+        found = measured_once(subject, clips, loader, judges, device, out)
         scores |= {(subject.name, output): each for output, each in found.items()}
         if out and WHOLE in found and distributed.is_main():
             from eval.reconstructions.figures import draw_strips
 
             draw_strips(subject.outputs_of, found[WHOLE], clips, device, beside(out, f"-strips-{number}.png"))
-    return conclude(args, clips, scores, [bad for index in indices for bad in index.bad])
+    return conclude(args, clips, scores, judges, [bad for index in indices for bad in index.bad])
 
 
 def geometry(args: argparse.Namespace) -> tuple[int, tuple[int, int]]:
@@ -85,21 +90,29 @@ def geometry(args: argparse.Namespace) -> tuple[int, tuple[int, int]]:
     return args.frames or frames, tuple(args.size or size)
 
 
-def open_networks(args: argparse.Namespace, clips: WindowDataset) -> tuple[nn.Module | None, MotionClassifier | None]:
-    """LPIPS and the classifier, as far as they are wanted and there."""
+def open_judges(args: argparse.Namespace, clips: WindowDataset) -> Judges:
+    """The networks that are wanted, as far as they are there and clips are for them."""
     from eval.metrics.pixels import open_lpips
 
     classifier = load_classifier(args.classifier) if args.classifier else None
     if classifier and any(UNLABELLED in index.labels for index, _ in clips.videos):
         raise UserError(f"{args.data} has no classes, which --classifier needs")
-    return None if args.no_lpips else open_lpips(), classifier
+    lpips = None if args.no_lpips else open_lpips()
+    features = open_features(args.feature_network, args.features, clips.frames) if args.features else None
+    return Judges(lpips, classifier, features)
 
 
 def conclude(
-    args: argparse.Namespace, clips: WindowDataset, scores: dict[tuple[str, str], Scores], bad: list[tuple[str, str]]
+    args: argparse.Namespace,
+    clips: WindowDataset,
+    scores: dict[tuple[str, str], Scores],
+    judges: Judges,
+    bad: list[tuple[str, str]],
 ) -> dict[str, object]:
     """Print the table, and write everything that there is one of."""
-    rows = [row_of(*key, each, clips) for key, each in scores.items()]
+    fvd = distances(scores)
+    measured = {key: each for key, each in scores.items() if each.metrics}
+    rows = [row_of(*key, each, clips, fvd.get(key)) for key, each in measured.items()]
     seen = {place for each in scores.values() for place in each.places}
     skipped = {clips.name(place): "could not be read" for place in range(len(clips)) if place not in seen}
     found = {
@@ -111,6 +124,7 @@ def conclude(
         "videos": len({clips.video_of(place) for place in seen}),
         "bad_files": [{"name": name, "reason": reason} for name, reason in (*bad, *skipped.items())],
         "rows": [row.as_json() for row in rows],
+        "fvd": described(judges.features, len(seen)) if fvd else None,
         "quoted": {"source": SOURCE, "table": 1, "rows": [asdict(row) for row in TABLE_1]},
     }
     if distributed.is_main():
@@ -119,7 +133,7 @@ def conclude(
             print_quoted(f"Table 1 of {SOURCE}", TABLE_1)
         say_what_was_measured(found)
         if args.output:
-            write(args.output, found, scores, rows, clips)
+            write(args.output, found, measured, rows, clips)
     return found
 
 
@@ -130,6 +144,8 @@ def say_what_was_measured(found: dict[str, object]) -> None:
         f"({found['windows']}) from {found['videos']} videos of {found['data']} ({found['split']}), "
         f"{len(found['bad_files'])} bad files left out"
     )
+    if fvd := found["fvd"]:
+        print(f"FVD: against these clips, in features of {fvd['features']['file']}, {fvd['features']['sha256'][:16]}")
     for file in found["bad_files"]:
         print(f"left out: {file['name']}: {file['reason']}", file=sys.stderr)
 
@@ -158,7 +174,7 @@ def parse(argv: list[str]) -> argparse.Namespace:
         "--weights", nargs="+", default=[], metavar="[NAME=]DIR", help="autoencoders, such as runs/demo/weights/ema"
     )
     parser.add_argument(
-        "--peers", nargs="+", default=[], metavar="SPEC", help="others' autoencoders and codecs, see eval.coders"
+        "--peers", nargs="+", default=[], metavar="[NAME=]SPEC", help="others' autoencoders and codecs, see eval.coders"
     )
     parser.add_argument("--split", choices=("train", "test", "all"), default="test")
     parser.add_argument("--fold", type=int, choices=(1, 2, 3), default=1)
@@ -172,6 +188,8 @@ def parse(argv: list[str]) -> argparse.Namespace:
     parser.add_argument("--no_parts", action="store_true", help="leave each latent alone out")
     parser.add_argument("--no_lpips", action="store_true", help="leave LPIPS out")
     parser.add_argument("--classifier", type=Path, help="folder of eval.classifier: adds the accuracy of what it sees")
+    parser.add_argument("--features", type=Path, help="the network's file, as eval.fvd takes it: adds FVD")
+    parser.add_argument("--feature_network", choices=NETWORKS, default=I3D.name, help="which one --features holds")
     parser.add_argument("--output", type=Path, help="JSON file to write; CSV and figures come beside it")
     args = parser.parse_args(argv)
     positive = [args.batch_size, args.fps, args.max_videos, args.frames, *(args.size or [])]
@@ -179,6 +197,8 @@ def parse(argv: list[str]) -> argparse.Namespace:
         raise UserError("--batch_size, --max_videos, --fps, --frames and --size must be positive")
     if args.frames == 1:
         raise UserError("--frames must be at least 2: changes over time are measured, too")
+    if args.feature_network != I3D.name and not args.features:
+        raise UserError(f"--feature_network {args.feature_network} needs its file: --features FILE")
     return args
 
 

@@ -30,8 +30,8 @@ from eval.classifier import (
     predict,
 )
 from eval.page.page import write_page
-from eval.pictures import draw_pictures
-from eval.players import Samples, write_players
+from eval.pictures.panels import draw_pictures
+from eval.pictures.players import Samples, write_players
 from eval.reconstruction import evaluate_reconstruction
 from generator.samples import SAMPLES, SETTINGS
 from runtime import distributed
@@ -58,7 +58,7 @@ def measure(args: Namespace) -> None:
     settings = load(Stage1Config, run / "config.yaml").data
     data = args.data or Path(settings.root)
     model, in_memory = open_autoencoder(run), (data / BUILTIN).is_file()
-    test = open_clips(model, data, "test", run, settings, in_memory)
+    test = open_clips(model, data, "test", run, settings, in_memory=False)
     samples = open_samples(run / "samples")
     configs = stages(run)
     measured = weights_hash(model), fingerprint(test), samples and samples.digest, *map(sha256, configs.values())
@@ -68,6 +68,8 @@ def measure(args: Namespace) -> None:
         print(f"{record} is of these weights, samples and videos: not measured again", flush=True)
         return
     out.mkdir(exist_ok=True)
+    if in_memory:  # decoded only now that it is needed
+        test = open_clips(model, data, "test", run, settings)
     figures = describe(model, data, test, settings.fps)
     loader = eval_loader(test, BATCH, 0, 1, evenly(len(test), args.max_videos))
     if in_memory:

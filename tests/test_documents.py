@@ -96,6 +96,12 @@ RULES = (
         "mcl-jcv.json",
     ),
     Run(
+        r"eval\.reconstruction VIDEOS ",
+        "--no_lpips --max_videos 2 --batch_size 2",
+        (("VIDEOS", "data/ucf101"), ("runs/demo", "runs/base")),
+        "peers.json",
+    ),
+    Run(
         r"eval\.report ",
         "--max_videos 4 --classifier_steps 2",
         (("runs/demo", "runs/base"),),
@@ -122,20 +128,23 @@ RULES = (
     ),
     Elsewhere(r"data\.bench --latents", "data/test_bench.py::test_reading_latents_is_measured_against_a_plain_file"),
     Elsewhere(r"data\.synthetic ", "data/test_synthetic.py::test_a_set_of_longer_videos_says_so_and_is_no_other"),
-    Elsewhere(r"eval\.continuation ", "eval/test_continuation.py::test_the_script_measures_stopped_and_continued"),
+    Elsewhere(
+        r"eval\.generation\.continuation ", "eval/test_continuation.py::test_the_script_measures_stopped_and_continued"
+    ),
     Elsewhere(
         r"autoencoder\.bench ",
         "autoencoder/test_bench.py::test_the_script_writes_the_table_and_names_what_it_leaves_out",
     ),
     Elsewhere(r"generator\.export ", "generator/test_export.py::test_an_export_loads_and_samples_as_the_run_does"),
     Elsewhere(r"eval\.ablation ", "eval/test_ablation.py::test_stopped_in_the_middle_of_a_cell_it_goes_on"),
-    Elsewhere(r"eval\.sweep ", "eval/test_sweep.py::test_a_sweep_measures_each_cell_once_and_as_by_hand"),
+    Elsewhere(r"eval\.generation\.sweep ", "eval/test_sweep.py::test_a_sweep_measures_each_cell_once_and_as_by_hand"),
     Elsewhere(r"generator\.bench ", "generator/test_bench.py::test_the_script_writes_rows_and_ratio"),
     Elsewhere(
         r"generator\.average ", "generator/test_average.py::test_a_width_made_of_snapshots_is_the_one_that_was_tracked"
     ),
     Elsewhere(
-        r"eval\.conditional ", "eval/test_conditional.py::test_figures_are_those_of_what_is_drawn_for_the_donors"
+        r"eval\.generation\.conditional ",
+        "eval/test_conditional.py::test_figures_are_those_of_what_is_drawn_for_the_donors",
     ),
     Elsewhere(r"eval\.decoupling ", "eval/test_decoupling.py::test_the_script_measures_a_run_and_shows_it"),
     Elsewhere(r"eval\.cost ", "eval/test_cost.py::test_the_script_writes_table_json_and_picture"),

@@ -27,15 +27,15 @@ WITHOUT_TRAINING = (
     "generator.walk",
     "generator.export",
     "eval.classifier",
-    "eval.conditional",
-    "eval.continuation",
+    "eval.generation.conditional",
+    "eval.generation.continuation",
     "eval.cost",
     "eval.decoupling",
     "eval.fvd",
     "eval.pseudo_dit",
     "eval.reconstruction",
     "eval.report",
-    "eval.sweep",
+    "eval.generation.sweep",
 )
 
 

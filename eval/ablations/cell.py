@@ -10,8 +10,8 @@ from statistics import mean, median
 
 from data.latents import LatentCache, TwinLatents
 from eval.ablations.variants import Variant
+from eval.generation.sweep import Judge, measure
 from eval.measures.denoising import denoising_error
-from eval.sweep import Judge, measure
 from generator.diffusion import make_objective
 from generator.diffusion.schedulers import name_of
 from generator.draw import Sampling, open_pipeline

@@ -62,7 +62,7 @@ class CodecCoder:
         assert (setting is None) != (bits is None)
         self.codec, self.setting, self.bits, self.chroma = codec, setting, bits, chroma
         aim = f"{codec.setting} {setting:g}" if bits is None else f"{bits} bits"
-        self.name = f"{codec.name} {aim}" + (" 4:4:4" if chroma == "444" else "")
+        self.name = self.identity = f"{codec.name} {aim}" + (" 4:4:4" if chroma == "444" else "")
 
     def __call__(self, video: Tensor) -> Coded:
         clips = rearrange(to_uint8(video), "b c t h w -> b t h w c").cpu().numpy()

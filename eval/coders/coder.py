@@ -31,9 +31,11 @@ class Coder(Protocol):
 
     Attributes:
         name: as tables call it.
+        identity: tells it from every other beyond doubt: settings, configuration, a hash of weights.
     """
 
     name: str
+    identity: str
 
     def __call__(self, video: Tensor) -> Coded:
         """Give back clips `b c t h w` in [-1, 1]. Raises `UserError` for clips of a size that it cannot take."""

@@ -13,7 +13,7 @@ from eval.coders.coder import Coded
 from eval.coders.lattice import cut_back, extended, least_multiple
 from runtime.errors import UserError
 from runtime.precision import full_precision
-from runtime.weights import load_model
+from runtime.weights import load_model, weights_hash
 
 
 @dataclass(frozen=True)
@@ -93,6 +93,12 @@ class PeerCoder:
 
     def __init__(self, name: str, model: nn.Module, family: Family) -> None:
         self.name, self.adapter = name, family.adapter(model, family.strides(model))
+
+    @property
+    def identity(self) -> str:
+        model = self.adapter.model
+        config = {key: value for key, value in model.config.items() if not key.startswith("_")}  # not where it lay
+        return f"{type(model).__name__} {sorted(config.items())} {weights_hash(model)}"
 
     @full_precision()
     @torch.inference_mode()

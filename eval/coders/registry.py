@@ -7,9 +7,11 @@ h264:crf=23                  a codec at one setting; `h264:bits=40000`: at the b
 jpeg:quality=50              likewise; both take `,chroma=444` for colours at full size
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from difflib import get_close_matches
+from functools import partial
 from pathlib import Path
+from typing import NamedTuple
 
 from autoencoder.model import VidTwin
 from eval.coders.codec import Codec, CodecCoder
@@ -28,8 +30,20 @@ CODECS: Mapping[str, Codec] = {"h264": H264, "jpeg": JPEG}
 CHROMAS = ("420", "444")
 
 
+class Prepared(NamedTuple):
+    """A coder whose weights are not read yet: the name that it will have, and what reads them."""
+
+    name: str
+    open: Callable[[], Coder]
+
+
 def open_coder(spec: str) -> Coder:
     """What a text such as `wan:weights/vae` names, on this process's device. Raises `UserError` for a wrong one."""
+    return prepare_coder(spec).open()
+
+
+def prepare_coder(spec: str) -> Prepared:
+    """What a text names. Raises `UserError` for one that names nothing; for weights that are not there, `open` does."""
     name, colon, rest = spec.partition(":")
     known = [*OURS, *FAMILIES, *CODECS]
     if name not in known:
@@ -38,10 +52,15 @@ def open_coder(spec: str) -> Coder:
         example = codec_example(CODECS[name]) if name in CODECS else "FOLDER"
         raise UserError(f"{spec} says not which {name}; write {name}:{example}")
     if name in CODECS:
-        return open_codec(spec, CODECS[name], rest)
+        codec = open_codec(spec, CODECS[name], rest)
+        return Prepared(codec.name, lambda: codec)
     if name in FAMILIES:
-        return load_peer(name, Path(rest), distributed.device())
-    return VidTwinCoder(name, load_model(VidTwin, rest).to(distributed.device()), OURS[name])
+        return Prepared(name, partial(load_peer, name, Path(rest), distributed.device()))
+    return Prepared(name, partial(open_ours, name, rest))
+
+
+def open_ours(name: str, folder: str) -> VidTwinCoder:
+    return VidTwinCoder(name, load_model(VidTwin, folder).to(distributed.device()), OURS[name])
 
 
 def open_codec(spec: str, codec: Codec, text: str) -> CodecCoder:

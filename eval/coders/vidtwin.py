@@ -8,6 +8,7 @@ from data.latents import TwinLatents
 from eval.coders.coder import Coded
 from eval.coders.rounding import Rounding
 from runtime.precision import full_precision
+from runtime.weights import weights_hash
 
 
 class VidTwinCoder:
@@ -20,6 +21,10 @@ class VidTwinCoder:
 
     def __init__(self, name: str, model: VidTwin, rounding: Rounding | None = None) -> None:
         self.name, self.model, self.rounding = name, model, rounding
+
+    @property
+    def identity(self) -> str:
+        return f"{self.rounding and self.rounding.__name__} {self.model.typed_config} {weights_hash(self.model)}"
 
     @full_precision()
     @torch.inference_mode()

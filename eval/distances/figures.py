@@ -7,10 +7,10 @@ from torch import Tensor
 from eval.distances.checks import floor, order
 from eval.distances.resampling import LEVEL, interval, sweep
 from eval.distances.sides import SIDES, check_different, warn
-from eval.distances.words import COVARIANCE, protocol_string
+from eval.distances.words import protocol_string
 from eval.features.feature_set import FeatureSet
 from eval.features.network import NETWORKS
-from eval.metrics.gaussian import fit, frechet_distance
+from eval.metrics.gaussian import COVARIANCE, fit, frechet_distance
 from eval.metrics.mmd import kernel_distance
 from eval.videos.protocol import require
 

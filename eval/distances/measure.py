@@ -3,11 +3,11 @@
 from argparse import Namespace
 
 from eval.distances.figures import checks, figures
-from eval.distances.sides import SIDES, Side, check_saved, common_size, open_sides, warn
+from eval.distances.sides import SIDES, Side, check_saved, common_size, open_sides
 from eval.features.cache import FeatureCache
 from eval.features.extract import Extractor
-from eval.features.feature_set import FeatureSet, Recipe
-from eval.features.network import NETWORKS, FeatureNetwork
+from eval.features.feature_set import FeatureSet, Recipe, is_saved
+from eval.features.network import FeatureNetwork, open_network
 from eval.videos.shuffled import Shuffled
 from eval.videos.source import Source
 from eval.videos.window import order_of
@@ -20,8 +20,8 @@ def measure(args: Namespace) -> dict[str, object]:
     Raises:
         UserError: sides that cannot be compared, or a network that is not there.
     """
-    sides, size = distributed.on_main(lambda: opened(args))
-    extractor = None if all(isinstance(side, FeatureSet) for side in sides) else open_extractor(args)
+    extractor = None if is_saved(args.real) and is_saved(args.generated) else open_extractor(args)
+    sides, size = distributed.on_main(lambda: opened(args))  # after it: to index a data set can take minutes
     recipe = recipe_of(args, size, extractor.network) if extractor else sides[0].recipe
     distributed.on_main(lambda: check_saved(args, sides, recipe))
     real, rest = features_of(args, sides, 0, recipe, extractor)
@@ -42,13 +42,8 @@ def opened(args: Namespace) -> tuple[tuple[Side, Side], tuple[int, int]]:
 
 
 def open_extractor(args: Namespace) -> Extractor:
-    network = NETWORKS[args.feature_network](args.features, distributed.device())
+    network = open_network(args.feature_network, args.features)
     network.check(args.frames)
-    if network.sha256 not in network.known and distributed.is_main():
-        warn(
-            f"the SHA-256 of {network.path} is not that of the known {network.title}: the figure compares with no "
-            "published one"
-        )
     return Extractor(network, FeatureCache(args.cache, network), args.batch_size, args.workers)
 
 

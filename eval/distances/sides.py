@@ -32,7 +32,7 @@ def open_sides(args: Namespace) -> tuple[Side, Side]:
     wanted = f"UCF-101 {args.split}list{args.fold:02}"
     if protocol.split and sides[0].reference != wanted:
         raise UserError(f"{args.protocol} measures against {wanted}; {args.real} holds features of another set")
-    check_rates(*sides)
+    check_rates(*sides, args.fps)
     for side, name, count in zip(sides, SIDES, (args.num_real, args.num_generated), strict=True):
         require(args.protocol, name, count, total(side))
     return sides
@@ -62,15 +62,18 @@ def resizes(side: Side) -> bool:
     return not isinstance(side, FeatureSet) and side.resizes
 
 
-def check_rates(real: Side, generated: Side) -> None:
-    """Raise `UserError` where the two sides' frames lie differently far apart in time; say where it is not known."""
+def check_rates(real: Side, generated: Side, fps: float | None) -> None:
+    """Raise `UserError` where the two sides' frames lie differently far apart in time; say where it is not known.
+
+    Who asks for a rate, `fps`, knows that of arrays.
+    """
     ours, theirs = real.rates, generated.rates
     if ours and theirs and (ours[0] > theirs[1] * TOLERANCE or theirs[0] > ours[1] * TOLERANCE):
         raise UserError(
             f"real clips run at {in_words(ours)}, generated ones at {in_words(theirs)}, and the distance would measure "
             "that; take both at one rate with --fps"
         )
-    if ours and not theirs:
+    if ours and not theirs and not fps:
         warn(f"real clips run at {in_words(ours)}; if the arrays do not, give their rate with --fps")
 
 

@@ -4,10 +4,10 @@ import shlex
 from argparse import Namespace
 
 from eval.features.feature_set import FeatureSet
+from eval.metrics.gaussian import COVARIANCE
 from eval.videos.protocol import CUSTOM
 
 PIXELS = "uint8 [0, 255]; files: middle cut out, bilinear with antialiasing; arrays as they are"
-COVARIANCE = "unbiased (n - 1)"
 
 
 def protocol_string(args: Namespace, real: FeatureSet, generated: FeatureSet) -> str:

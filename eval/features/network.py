@@ -1,5 +1,6 @@
 """The interface of feature networks, and those there are, by name."""
 
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Protocol
@@ -8,6 +9,7 @@ from torch import Tensor
 
 from eval.features.i3d import I3D
 from eval.features.videomae import VideoMAE
+from runtime import distributed
 
 
 class FeatureNetwork(Protocol):
@@ -39,3 +41,19 @@ class FeatureNetwork(Protocol):
 
 
 NETWORKS: dict[str, Callable[..., FeatureNetwork]] = {network.name: network for network in (I3D, VideoMAE)}
+
+
+def open_network(name: str, path: Path | None) -> FeatureNetwork:
+    """The network on this process's device; a file that is behind no published figure is said to be none.
+
+    Raises:
+        UserError: no file, or one of something else.
+    """
+    network = NETWORKS[name](path, distributed.device())
+    if network.sha256 not in network.known and distributed.is_main():
+        print(
+            f"warning: the SHA-256 of {network.path} is not that of the known {network.title}: the figure compares "
+            "with no published one",
+            file=sys.stderr,
+        )
+    return network

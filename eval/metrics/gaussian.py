@@ -7,6 +7,7 @@ from torch import Tensor
 
 from runtime.errors import UserError
 
+COVARIANCE = "unbiased (n - 1)"  # `Gaussian.covariance` in words
 NEGATIVE = 1e-6  # of the covariances' traces: what rounding may put a distance below zero
 
 

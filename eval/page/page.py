@@ -53,7 +53,7 @@ def sections(run: Run, media: Media) -> Iterator[Section | Missing | None]:
     yield conditional(run, media)
     yield longer(run, media)
     yield sweep(run, media)
-    yield tables(run)
+    yield tables(run, media)
     yield protocols(run)
     yield curves(run)
     yield cost(run)

@@ -56,7 +56,7 @@ def decoupling(run: Run, media: Media) -> Section | Missing | None:
 def sweep(run: Run, media: Media) -> Section | Missing | None:
     cells = run.json("evaluation/sweep.json")
     if not cells:
-        command = f"python -m eval.sweep {of(run)}"
+        command = f"python -m eval.generation.sweep {of(run)}"
         return Missing("Steps, guidance and schedulers", command) if has_samples(run) and is_judged(run) else None
     return pictured(
         media,
@@ -70,7 +70,7 @@ def sweep(run: Run, media: Media) -> Section | Missing | None:
 def conditional(run: Run, media: Media) -> Section | Missing | None:
     figures = run.json("evaluation/conditional.json")
     if not figures:
-        command = f"python -m eval.conditional {of(run)}"
+        command = f"python -m eval.generation.conditional {of(run)}"
         what = "One latent for the other (of a generator with a time for each)"
         return Missing(what, command) if has_samples(run) and is_judged(run) else None
     columns = {

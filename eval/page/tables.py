@@ -3,8 +3,9 @@
 from collections.abc import Iterator, Mapping
 from typing import Any, NamedTuple
 
+from eval.page.media import Media
+from eval.page.published import SOURCE, TABLE_1, TABLE_2
 from eval.page.run import Run, Section
-from eval.published import SOURCE, TABLE_1, TABLE_2
 
 NOT_MEASURED = "–"
 COLUMNS = {
@@ -14,7 +15,9 @@ COLUMNS = {
     "ssim": ("SSIM ↑", "{:.4f}"),
     "fvd": ("FVD ↓", "{:.2f}"),
 }
-HEAD = [heading for heading, _ in COLUMNS.values()]
+COMPARED = {"bits_per_pixel": ("bits a pixel", "{:.3f}"), **COLUMNS}
+FIGURES = {"-rate.png": "Quality against bits a pixel", "-time.png": "PSNR by place in the clip"}
+"""What `eval.reconstruction` draws beside a table, and says by it."""
 
 
 class Row(NamedTuple):
@@ -25,7 +28,7 @@ class Row(NamedTuple):
     cells: list[str]
 
 
-def tables(run: Run) -> Section:
+def tables(run: Run, media: Media) -> Section:
     figures = run.figures
     return Section(
         "tables",
@@ -33,7 +36,7 @@ def tables(run: Run) -> Section:
         f"Rows marked “quoted” are figures of {SOURCE}, none of them measured here. This run’s stand beside them for "
         "orientation: on other data and at another size a decibel or an FVD does not compare.",
         "tables.html",
-        {"tables": [reconstruction(run, figures), *compared(run), generation(run)]},
+        {"tables": [reconstruction(run, figures), *compared(run, media), generation(run)]},
     )
 
 
@@ -43,12 +46,16 @@ def cells(values: Mapping[str, float | None], columns: Mapping[str, tuple[str, s
     return [NOT_MEASURED if found[name] is None else form.format(found[name]) for name, (_, form) in columns.items()]
 
 
+def head(columns: Mapping[str, tuple[str, str]]) -> list[str]:
+    return [heading for heading, _ in columns.values()]
+
+
 def reconstruction(run: Run, figures: dict[str, Any]) -> dict[str, Any]:
     frames, height, width = figures["clip"]
     own = {name: figures.get(name, {}).get("reconstruction") for name in ("psnr", "lpips", "ssim")}
     return {
         "title": "Reconstruction (Table 1)",
-        "head": HEAD,
+        "head": head(COLUMNS),
         "rows": [
             *(Row(row.model, True, cells(vars(row))) for row in TABLE_1),
             Row(run.name, False, cells({"rate": figures["rate"], **own})),
@@ -58,20 +65,26 @@ def reconstruction(run: Run, figures: dict[str, Any]) -> dict[str, Any]:
     }
 
 
-def compared(run: Run) -> Iterator[dict[str, Any]]:
-    """Of each table of several models that `eval.reconstruction` left in the run."""
+def compared(run: Run, media: Media) -> Iterator[dict[str, Any]]:
+    """Of each table of several models that `eval.reconstruction` left in the run, with its figures."""
     for file in (*run.find("reconstruction*.json"), *run.find("evaluation/reconstruction*.json")):
         found = run.json(str(file.relative_to(run.folder)))
         whole = [row for row in found.get("rows", []) if row["output"] == "reconstruction"]
         means = [{name: row[name]["mean"] for name in ("psnr", "lpips", "ssim") if name in row} for row in whole]
         rows = [
-            Row(row["model"], False, cells({"rate": row["rate"], **mean}))
-            for row, mean in zip(whole, means, strict=True)
+            Row(row["model"], False, cells({**row, **mean}, COMPARED)) for row, mean in zip(whole, means, strict=True)
         ]
         if rows:
+            drawn = ((media(file.with_name(file.stem + ending)), said) for ending, said in FIGURES.items())
             clip = "×".join(map(str, (found["frames"], *found["size"])))
             note = f"{found['clips']} clips of {clip} at {found['fps']:g} fps, all rows on the same."
-            yield {"title": f"Reconstruction of {found['data']}", "head": HEAD, "rows": rows, "note": note}
+            yield {
+                "title": f"Reconstruction of {found['data']}",
+                "head": head(COMPARED),
+                "rows": rows,
+                "note": note,
+                "figures": [(uri, said) for uri, said in drawn if uri],
+            }
 
 
 def generation(run: Run) -> dict[str, Any]:

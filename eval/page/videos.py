@@ -73,7 +73,7 @@ def sampled(each: dict, shares: dict[str, float]) -> str:
 
 
 def longer(run: Run, media: Media) -> Section | None:
-    """Samples of several windows, wherever `eval.continuation` was told to leave them."""
+    """Samples of several windows, wherever `eval.generation.continuation` was told to leave them."""
     folders = [file.parent for file in run.find(f"**/{CONTINUED}")]
     shown = [(folder.name, (), folder / "videos.mp4") for folder in folders]
     pictures = [uri for folder in folders if (uri := media(folder / "continuation.png"))]

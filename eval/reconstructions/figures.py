@@ -1,6 +1,7 @@
 """Figures of reconstructions: error over time, the best and worst clips, rate against quality."""
 
 from collections.abc import Sequence
+from itertools import cycle
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -21,18 +22,20 @@ if TYPE_CHECKING:
 
 MOMENTS = 8
 SMALLEST_PICTURE = 112  # rows; smaller frames are enlarged
+# Of points: open, and each of its own, so that models that are equal can be seen behind one another.
+SHAPES = [{"marker": shape, "fillstyle": "none", "markersize": size} for size in (6, 9) for shape in "soD^v<>P"]
 RANKS = ("worst", "median", "best")
 
 
 def draw_error_over_time(scores: dict[tuple[str, str], Scores], clips: WindowDataset, path: Path) -> None:
     """PSNR by place in the clip, with its standard error over videos, a curve for each (model, output)."""
     [axis], save = panels(1, 5.5)
-    for key, each in scores.items():
+    for (key, each), shape in zip(scores.items(), cycle(SHAPES), strict=False):
         videos = torch.tensor([clips.video_of(place) for place in each.places])
         found = [mean_and_error(column, videos) for column in each.metrics["psnr"].T]
         mean, error = torch.tensor([(mean, error or 0.0) for mean, error in found]).T
         places = range(1, len(mean) + 1)
-        axis.plot(places, mean, marker=".", label=label(*key))
+        axis.plot(places, mean, **shape, label=label(*key))
         axis.fill_between(places, mean - error, mean + error, alpha=0.2, linewidth=0)
     axis.set_xlabel(f"frame of the clip, {clips.fps:g} a second")
     axis.set_ylabel("PSNR, dB")
@@ -48,9 +51,9 @@ def draw_rate_quality(rows: Sequence[Row], path: Path) -> None:
     metrics = [name for name in ("psnr", "ssim", "lpips") if all(name in row.metrics for row in rows)]
     axes, save = panels(len(metrics), 4.4)
     for axis, metric in zip(axes, metrics, strict=True):
-        for row in rows:
+        for row, shape in zip(rows, cycle(SHAPES), strict=False):
             mean, error = row.metrics[metric]
-            style = {"marker": "o" if row.output == WHOLE else "s", "capsize": 3, "linestyle": "none"}
+            style = {**shape, "capsize": 3, "linestyle": "none"}
             axis.errorbar(row.bits_per_pixel, mean, error, label=label(row.model, row.output), **style)
         axis.set_xscale("log")
         axis.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))

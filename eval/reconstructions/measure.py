@@ -20,7 +20,7 @@ from runtime.progress import Progress
 if TYPE_CHECKING:
     from torchmetrics import MetricCollection
 
-RECORD = "record"
+RECORD, FEATURES = "record", "features"
 
 
 @dataclass(frozen=True)
@@ -31,10 +31,12 @@ class Scores:
         metrics: `n t` of each, a value for each frame, or `n 1`, one for the clip.
         record: `n 4`: the clip's place in the data set, values of its latent, bits written for it, bits beside those;
             NaN where there are none.
+        features: `n d`, where there is a network for them.
     """
 
     metrics: dict[str, Tensor]
     record: Tensor
+    features: Tensor | None = None
 
     @property
     def places(self) -> list[int]:
@@ -95,13 +97,15 @@ def in_order(collection: "MetricCollection") -> Scores:
     found = {name: values.cpu() for name, values in collection.compute().items()}
     record = found.pop(RECORD)
     order = record[:, 0].argsort(stable=True)
-    return Scores({name: values.reshape(len(record), -1)[order] for name, values in found.items()}, record[order])
+    metrics = {name: values.reshape(len(record), -1)[order] for name, values in found.items()}
+    return Scores(record=record[order], features=metrics.pop(FEATURES, None), metrics=metrics)
 
 
 def as_tensors(scores: dict[str, Scores]) -> dict[str, Tensor]:
     """To be saved: `<output>/<metric>` of each."""
-    named = {name: {**each.metrics, RECORD: each.record} for name, each in scores.items()}
-    return {f"{name}/{metric}": values.contiguous() for name, of in named.items() for metric, values in of.items()}
+    named = {name: {**each.metrics, RECORD: each.record, FEATURES: each.features} for name, each in scores.items()}
+    every = {f"{name}/{metric}": values for name, of in named.items() for metric, values in of.items()}
+    return {name: values.contiguous() for name, values in every.items() if values is not None}
 
 
 def from_tensors(tensors: dict[str, Tensor], outputs: Iterable[str]) -> dict[str, Scores]:
@@ -110,4 +114,6 @@ def from_tensors(tensors: dict[str, Tensor], outputs: Iterable[str]) -> dict[str
     for key, values in tensors.items():
         name, _, metric = key.partition("/")
         found[name][metric] = values
-    return {name: Scores(record=of.pop(RECORD), metrics=of) for name, of in found.items()}
+    return {
+        name: Scores(record=of.pop(RECORD), features=of.pop(FEATURES, None), metrics=of) for name, of in found.items()
+    }

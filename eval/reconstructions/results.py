@@ -16,6 +16,7 @@ from eval.reconstructions.outputs import REAL, TRIVIAL, WHOLE
 
 BITS_OF_A_VALUE = 16  # that latents are usually kept in; nothing says that they need so many
 
+GAP = 3  # between columns that are printed, at most
 METRICS = ("psnr", "ssim", "lpips", "temporal_psnr", "accuracy")
 HEADINGS = {
     "psnr": "PSNR, dB",
@@ -35,6 +36,7 @@ class Row:
         bits: of a clip on average: those that a codec wrote, or `BITS_OF_A_VALUE` for each latent value.
         overhead: bits of container and headers beside them.
         metrics: mean and standard error over videos.
+        fvd: of all clips against the clips themselves; None where it is not measured.
     """
 
     model: str
@@ -45,13 +47,14 @@ class Row:
     bits_per_pixel: float | None
     overhead: float | None
     metrics: dict[str, tuple[float, float | None]]
+    fvd: float | None = None
 
     def as_json(self) -> dict[str, object]:
         found = {name: dict(zip(("mean", "standard_error"), each, strict=True)) for name, each in self.metrics.items()}
         return {**{name: value for name, value in vars(self).items() if name != "metrics"}, **found}
 
 
-def row_of(model: str, output: str, scores: Scores, clips: WindowDataset) -> Row:
+def row_of(model: str, output: str, scores: Scores, clips: WindowDataset, fvd: float | None) -> Row:
     """Totals of one output."""
     pixels = prod((clips.frames, *clips.size))
     values, written, overhead = (known_mean(column) for column in scores.record[:, 1:].T)
@@ -66,6 +69,7 @@ def row_of(model: str, output: str, scores: Scores, clips: WindowDataset) -> Row
         bits and bits / pixels,
         overhead,
         {name: mean_and_error(scores.by_clip(name), videos) for name in METRICS if name in scores.metrics},
+        fvd,
     )
 
 
@@ -90,20 +94,33 @@ def csv_of(scores: dict[tuple[str, str], Scores], clips: WindowDataset) -> str:
 
 
 def print_rows(rows: Sequence[Row]) -> None:
+    """Wrapped between words and never inside a figure, however narrow the terminal."""
     from rich.box import SIMPLE
     from rich.console import Console
     from rich.table import Table
 
     metrics = [name for name in METRICS if any(name in row.metrics for row in rows)]
-    table = Table(box=SIMPLE, pad_edge=False)
-    table.add_column(min_width=max(len(word) for row in rows for word in label(row.model, row.output).split()))
-    for heading in ("rate", "bits/pixel", *(HEADINGS[name] for name in metrics)):
-        table.add_column(heading, justify="right", no_wrap=True)
-    for row in rows:
-        rate, bits = row.rate and f"{row.rate:.3%}", row.bits_per_pixel and f"{row.bits_per_pixel:.3f}"
-        figures = [with_error(name, *row.metrics[name]) if name in row.metrics else "" for name in metrics]
-        table.add_row(label(row.model, row.output), rate, bits, *figures)
-    Console().print(table)
+    columns = {
+        "": [label(row.model, row.output) for row in rows],
+        "rate": [row.rate and f"{row.rate:.3%}" for row in rows],
+        "bits a pixel": [row.bits_per_pixel and f"{row.bits_per_pixel:.3f}" for row in rows],
+        **{
+            HEADINGS[name]: [row.metrics.get(name) and with_error(name, *row.metrics[name]) for row in rows]
+            for name in metrics
+        },
+        "FVD": [None if row.fvd is None else f"{row.fvd:.2f}" for row in rows],
+    }
+    columns = {heading: cells for heading, cells in columns.items() if any(cells)}
+    table, narrowest = Table(box=SIMPLE, pad_edge=False, padding=(0, 0, 0, 1)), 0
+    for heading, cells in columns.items():
+        longest = max(len(word) for text in (heading, *cells) for word in (text or "").split())
+        narrowest += longest + GAP
+        table.add_column(heading, justify="right" if heading else "left", min_width=longest)
+    for cells in zip(*columns.values(), strict=True):
+        table.add_row(*cells)
+    console = Console()
+    console.width = max(console.width, narrowest)
+    console.print(table)
 
 
 def label(model: str, output: str) -> str:

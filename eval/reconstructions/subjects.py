@@ -2,19 +2,21 @@
 
 import argparse
 import hashlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import torch
 from safetensors.torch import load_file
-from torch import nn
 from torch.utils.data import DataLoader
 
 from autoencoder.model import VidTwin
+from eval.coders.coder import Coder
 from eval.coders.vidtwin import VidTwinCoder
 from eval.measures.windows import WindowDataset
+from eval.reconstructions.judges import Judges
 from eval.reconstructions.measure import Scores, as_tensors, from_tensors, measure
 from eval.reconstructions.outputs import REAL, TRIVIAL, TWINS, WHOLE, Outputs, of_coder, of_nothing, of_twins
 from runtime import distributed
@@ -42,36 +44,64 @@ class Subject:
     outputs_of: Outputs
     identity: str = ""
 
-    def metrics(self, lpips: nn.Module | None, classifier: nn.Module | None) -> "dict[str, MetricCollection]":
-        """Of each output all that there is a network for; of real clips what a classifier sees."""
-        from eval.metrics.collection import accuracy_alone, clip_metrics
+    def metrics(self, judges: Judges) -> "dict[str, MetricCollection]":
+        """Of each output all that there is a network for; of real clips what networks see in them alone."""
+        from eval.metrics.collection import clip_metrics, metrics_of_real
 
-        found = {name: clip_metrics(lpips, classifier, "none") for name in self.outputs if name != REAL}
-        if classifier and REAL in self.outputs:
-            found[REAL] = accuracy_alone(classifier, "none")
+        found = {name: clip_metrics(*judges, "none") for name in self.outputs if name != REAL}
+        if REAL in self.outputs and (judges.classifier or judges.features):
+            found[REAL] = metrics_of_real(judges.classifier, judges.features, "none")
         return found
 
 
+@dataclass(frozen=True)
+class Entry:
+    """A model as it is named on the command line, not opened yet.
+
+    Attributes:
+        given: what was written for it, without a name of its own.
+    """
+
+    name: str
+    given: str
+    open: Callable[[], Subject]
+
+
 def open_subjects(args: argparse.Namespace, shape: tuple[int, int, int], device: torch.device) -> Iterator[Subject]:
-    """The clip's own mean frame, our models, and peers. Raises `UserError` for two of one name."""
-    taken: set[str] = set()
-    for subject in _all_subjects(args, shape, device):
-        if subject.name in taken:
-            raise UserError(f"two models are called {subject.name}; name one with NAME=DIR")
-        taken.add(subject.name)
-        yield subject
+    """The clip's own mean frame, our models, and peers, each opened when its turn comes.
 
-
-def _all_subjects(args: argparse.Namespace, shape: tuple[int, int, int], device: torch.device) -> Iterator[Subject]:
+    Raises `UserError` for two of one name, before any.
+    """
+    ours = [weights_entry(given, shape, device, not args.no_parts) for given in args.weights]
+    entries = [*ours, *map(peer_entry, args.peers)]
+    for number, entry in enumerate(entries):
+        if entry.name in (other.name for other in entries[:number]):
+            raise UserError(f"two models are called {entry.name}; name one of them: NAME={entry.given}")
     yield Subject(NO_MODEL, (TRIVIAL, REAL), of_nothing)
-    for given in args.weights:
-        name, _, folder = given.rpartition("=")
-        yield of_weights(name or folder, folder, shape, device, parts=not args.no_parts)
-    for spec in args.peers:
-        from eval.coders.registry import open_coder
+    yield from (entry.open() for entry in entries)
 
-        coder = open_coder(spec)
-        yield Subject(coder.name, (WHOLE,), of_coder(coder), spec)
+
+def weights_entry(given: str, shape: tuple[int, int, int], device: torch.device, parts: bool) -> Entry:
+    """`[NAME=]DIR`."""
+    name, _, folder = given.rpartition("=")
+    name = name or folder
+    return Entry(name, folder, partial(of_weights, name, folder, shape, device, parts))
+
+
+def peer_entry(given: str) -> Entry:
+    """`[NAME=]SPEC`, a spec as in `eval.coders.registry`; there may be a `=` in it, but after its colon only."""
+    from eval.coders.registry import prepare_coder
+
+    name, named, spec = given.partition("=")
+    if not named or ":" in name:
+        name, spec = "", given
+    prepared = prepare_coder(spec)
+    name = name or prepared.name
+    return Entry(name, spec, lambda: of_peer(name, prepared.open()))
+
+
+def of_peer(name: str, coder: Coder) -> Subject:
+    return Subject(name, (WHOLE,), of_coder(coder), coder.identity)
 
 
 def of_weights(name: str, folder: str, shape: tuple[int, int, int], device: torch.device, parts: bool) -> Subject:
@@ -89,13 +119,13 @@ def measured_once(
     subject: Subject,
     clips: WindowDataset,
     loader: DataLoader,
-    networks: tuple[nn.Module | None, nn.Module | None],
+    judges: Judges,
     device: torch.device,
     out: Path | None,
 ) -> dict[str, Scores]:
     """Its scores: those that an interrupted run has left beside `out`, or new ones, left there in turn."""
-    part = out and parts_folder(out) / f"{identity_of(subject, clips, networks)}.safetensors"
-    metrics = subject.metrics(*networks)
+    part = out and parts_folder(out) / f"{identity_of(subject, clips, judges)}.safetensors"
+    metrics = subject.metrics(judges)
     if part and distributed.on_main(part.is_file):
         return from_tensors(load_file(part), metrics)
     scores, _ = measure(subject.outputs_of, loader, metrics, device, subject.name)
@@ -110,9 +140,9 @@ def parts_folder(out: Path) -> Path:
     return out.with_name(f".{out.name}.parts")
 
 
-def identity_of(subject: Subject, clips: WindowDataset, networks: tuple[nn.Module | None, nn.Module | None]) -> str:
+def identity_of(subject: Subject, clips: WindowDataset, judges: Judges) -> str:
     """Names a model, the clips and what measures them."""
     named = [(clips.name(place), clips.first_frame(place)) for place in range(len(clips))]
-    judges = [network and weights_hash(network) for network in networks]
-    settings = subject.name, subject.identity, subject.outputs, judges, clips.frames, clips.fps, clips.size, named
+    taken = clips.frames, clips.fps, clips.size, named
+    settings = subject.name, subject.identity, subject.outputs, judges.identity, taken
     return hashlib.sha256(repr(settings).encode()).hexdigest()[:16]

@@ -9,8 +9,8 @@ from PIL import Image
 
 from autoencoder.model import VidTwin
 from data.video.frames import to_float
-from eval import conditional
 from eval.classifier import accuracy, load_classifier
+from eval.generation import conditional
 from eval.report import open_clips
 from generator.config import DiffusionConfig
 from generator.diffusion import initial_noise, make_scheduler

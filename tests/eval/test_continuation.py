@@ -11,7 +11,7 @@ from safetensors.torch import load_file
 from autoencoder.cache import CacheConfig, cache_split
 from autoencoder.model import VidTwin
 from autoencoder.stage1.config import Stage1Config
-from eval.continuation import main
+from eval.generation.continuation import main
 from eval.measures.joints import ALIKE, continuation_figures
 from generator import draw
 from generator.stage2 import Stage2Config

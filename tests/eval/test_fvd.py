@@ -379,6 +379,8 @@ def test_what_is_allowed_and_suspicious_is_said(fvd, tmp_path, mistakes):
     assert "3 of 8 generated videos are copies of others" in said.err
     _, said = fvd(mistakes / "fast", mistakes / "other.npz")
     assert "real clips run at 25 fps; if the arrays do not" in said.err
+    _, said = fvd(mistakes / "fast", mistakes / "other.npz", "--fps", 25)
+    assert "if the arrays do not" not in said.err
 
 
 def test_a_protocol_that_wants_more_videos_than_there_are_says_so(fvd, tmp_path):

@@ -94,6 +94,23 @@ def test_what_is_quoted_says_so_and_what_is_ours_does_not(page):
     assert "<b>run1.85%25.700–0.8000–".replace(" ", "") in text.replace(" ", "")
 
 
+def test_figures_of_several_models_stand_below_their_own_table(tmp_path):
+    folder = write_run(tmp_path / "run")
+    for name, model in (("reconstruction-a", "one"), ("reconstruction-b", HOSTILE)):
+        row = {"model": model, "output": "reconstruction", "rate": None, "bits_per_pixel": 0.4375, "fvd": 67.891}
+        found = {"data": "films", "clips": 9, "frames": 16, "size": [48, 48], "fps": 8.0}
+        write_json(folder / f"evaluation/{name}.json", found | {"rows": [row | {"psnr": {"mean": 27.94}}]})
+    drawn = [base64.b64encode(name.encode()).decode() for name in ("b-rate", "b-time")]
+    for name in ("rate", "time"):
+        (folder / f"evaluation/reconstruction-b-{name}.png").write_text(f"b-{name}")
+    page = write_page(folder).read_text()
+    assert "".join("".join(Reader(page).text).split()).count("0.438–27.940––67.89") == 2
+    places = [page.index(f"data:image/png;base64,{picture}") for picture in drawn]
+    assert places == sorted(places)
+    assert page.rindex("Reconstruction of films") < places[0] < page.index("Generation (Table 2)")
+    assert page.count("Quality against bits a pixel</figcaption>") == 1
+
+
 def test_media_are_whole_or_left_out_and_named(tmp_path):
     folder = write_run(tmp_path / "run")
     picture = folder / "evaluation/sweep.png"

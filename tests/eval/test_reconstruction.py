@@ -4,6 +4,7 @@ import csv
 import json
 from types import SimpleNamespace
 
+import numpy as np
 import pytest
 import torch
 from einops import rearrange
@@ -12,17 +13,24 @@ from autoencoder.model import VidTwin
 from data.clips import ClipDataset
 from data.index import open_index
 from data.loader import eval_loader
-from data.video.frames import to_float, write_video
+from data.video.frames import to_float, to_uint8, write_video
 from eval.classifier import MotionClassifier, save_classifier
 from eval.coders.coder import Coded
+from eval.coders.registry import Prepared
+from eval.fvd import main as fvd
 from eval.measures.sampling_error import mean_and_error
 from eval.measures.windows import WindowDataset, open_part, window_loader
 from eval.reconstruction import evaluate_reconstruction, main
 from eval.reconstructions import subjects
+from eval.reconstructions.judges import Judges
 from eval.reconstructions.measure import measure
 from eval.reconstructions.outputs import of_coder
 from eval.reconstructions.subjects import Subject
 from runtime.weights import save_model
+from tests.eval.stand_ins import StandIn
+
+# torch marks TorchScript as deprecated; the published network exists in no other form.
+pytestmark = pytest.mark.filterwarnings("ignore:.*torch.jit.*:FutureWarning")
 
 SHAPE = (4, 24, 24)
 
@@ -61,7 +69,7 @@ def folder(tmp_path_factory):
 class Quantised:
     """Stands for a codec: eight grey levels, three bits for each value."""
 
-    name = "eight levels"
+    name = identity = "eight levels"
 
     def __call__(self, video):
         bits = torch.full((len(video),), 3.0 * video[0].numel())
@@ -136,7 +144,7 @@ def test_a_file_that_breaks_later_is_left_out_and_counts_for_nobody(model, folde
     for batch_size in (1, 3):
         clips = WindowDataset([index], 4, 8.0, (24, 24))
         loader = window_loader(clips, batch_size, 0, 0, 1)
-        scores, skipped = measure(subject.outputs_of, loader, subject.metrics(None, None), torch.device("cpu"), "")
+        scores, skipped = measure(subject.outputs_of, loader, subject.metrics(Judges()), torch.device("cpu"), "")
         assert skipped == [names[2]]
         assert scores["reconstruction"].places == [0, 2]  # of videos 2, 3 and 4, the first is held out
 
@@ -154,7 +162,7 @@ def test_the_error_of_a_mean_is_over_videos():
 @pytest.fixture
 def peers(monkeypatch):
     """`--peers eight` opens the codec above."""
-    registry = SimpleNamespace(open_coder={"eight": Quantised()}.__getitem__)
+    registry = SimpleNamespace(prepare_coder={"eight": Prepared("eight levels", Quantised)}.__getitem__)
     monkeypatch.setitem(__import__("sys").modules, "eval.coders.registry", registry)
 
 
@@ -210,6 +218,116 @@ def test_an_interrupted_comparison_measures_what_is_missing(weights, folder, tmp
     assert not [path for path in tmp_path.iterdir() if path.name.endswith(".parts")]
 
 
+@pytest.fixture(scope="module")
+def network(tmp_path_factory):
+    path = tmp_path_factory.mktemp("network") / "stand_in.pt"
+    torch.jit.script(StandIn()).save(path)
+    return str(path)
+
+
+def test_peers_of_one_kind_have_names_and_other_weights_are_measured_anew(model, folder, tmp_path, monkeypatch):
+    """Stopped before its last peer, a comparison goes on after the weights of its first have been trained further."""
+    save_model(model, tmp_path / "a")
+    save_model(model, tmp_path / "b")
+    small(tmp_path / "peer", 0)
+    arguments = [
+        str(folder),
+        "--no_lpips",
+        "--frames",
+        "4",
+        "--size",
+        "24",
+        "24",
+        "--split",
+        "train",
+        "--max_videos",
+        "2",
+    ]
+    arguments += ["--peers", f"a=fp16:{tmp_path}/a", f"b=fp16:{tmp_path}/b", f"tiny:{tmp_path}/peer", "h264:crf=30"]
+    arguments += ["--output", str(tmp_path / "found.json")]
+    measured = []
+
+    def stopped(outputs_of, loader, metrics, device, what):
+        measured.append(what)
+        if measured.count(last) == 1 and what == last:
+            raise KeyboardInterrupt
+        return measure(outputs_of, loader, metrics, device, what)
+
+    last = "H.264 CRF 30"
+    monkeypatch.setattr(subjects, "measure", stopped)
+    assert main(arguments) == 130
+    torch.manual_seed(1)
+    save_model(VidTwin.from_config(model.config), tmp_path / "a")
+    small(tmp_path / "peer", 1)
+    assert main(arguments) == 0
+    assert measured == ["no model", "a", "b", "tiny", last, "a", "tiny", last]
+    assert main([*arguments[:-1], str(tmp_path / "whole.json")]) == 0
+    found, whole = (json.loads((tmp_path / f"{name}.json").read_text())["rows"] for name in ("found", "whole"))
+    assert found == whole
+    assert [row["model"] for row in found] == ["no model", "a", "b", "tiny", last]
+    assert found[1]["psnr"] != found[2]["psnr"]
+
+
+def small(folder, seed):
+    """An autoencoder of diffusers with random weights."""
+    from diffusers import AutoencoderTiny
+
+    torch.manual_seed(seed)
+    one = {"encoder_block_out_channels": (8,), "decoder_block_out_channels": (8,)}
+    save_model(AutoencoderTiny(**one, num_encoder_blocks=(1,), num_decoder_blocks=(1,)), folder)
+
+
+def test_fvd_is_that_of_the_same_videos_in_files_and_outlives_an_interruption(
+    network, folder, tmp_path, peers, monkeypatch, capsys
+):
+    clips = WindowDataset(open_part(folder, "all", 1, None), 10, 8.0, (24, 24))
+    real = torch.stack([clips[place]["video"] for place in range(len(clips))])
+    sides = {"real": real, "eight levels": to_uint8(Quantised()(to_float(real)).video)}
+    sides["mean frame"] = to_uint8(to_float(real).mean(2, keepdim=True)).expand_as(real)
+    for name, side in sides.items():
+        np.save(tmp_path / f"{name}.npy", rearrange(side, "n c t h w -> n t h w c").numpy())
+    given = ["--frames", "10", "--features", network, "--output", str(tmp_path / "fvd.json")]
+    expected = {}
+    for name in ("eight levels", "mean frame"):
+        assert fvd([str(tmp_path / "real.npy"), str(tmp_path / f"{name}.npy"), *given, "--resamples", "0"]) == 0
+        expected[name] = json.loads((tmp_path / "fvd.json").read_text())["fvd"]
+
+    measured = []
+
+    def stopped(outputs_of, loader, metrics, device, what):
+        measured.append(what)
+        if measured == ["no model", "eight levels"]:
+            raise KeyboardInterrupt
+        return measure(outputs_of, loader, metrics, device, what)
+
+    monkeypatch.setattr(subjects, "measure", stopped)
+    arguments = [str(folder), "--peers", "eight", "--split", "all", "--size", "24", "24", "--no_lpips", *given]
+    assert main(arguments) == 130
+    capsys.readouterr()
+    assert main(arguments) == 0
+    assert measured == ["no model", "eight levels", "eight levels"]
+    found = json.loads((tmp_path / "fvd.json").read_text())
+    assert [row["fvd"] for row in found["rows"]] == pytest.approx([expected["mean frame"], expected["eight levels"]])
+    assert (found["fvd"]["clips"], found["fvd"]["verified"]) == (12, False)
+    said = capsys.readouterr()
+    assert f"{expected['eight levels']:.2f}" in said.out
+    assert "12 clips give 400 features a singular covariance" in said.err
+    assert "fvd" not in (tmp_path / "fvd.csv").read_text()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [(["--frames", "9"], "clips of at least 10 frames"), (["--max_videos", "1"], "at least 2 clips, there is 1")],
+)
+def test_clips_that_have_no_fvd_get_none(network, folder, tmp_path, peers, capsys, arguments, message):
+    given = ["--peers", "eight", "--size", "24", "24", "--no_lpips", "--features", network, *arguments]
+    assert main([str(folder), *given, "--output", str(tmp_path / "found.json")]) == 0
+    [line] = [line for line in capsys.readouterr().err.splitlines() if "FVD is left out" in line]
+    assert message in line
+    found = json.loads((tmp_path / "found.json").read_text())
+    assert [row["fvd"] for row in found["rows"]] == [None, None]
+
+
 @pytest.mark.full
 def test_processes_measure_what_one_does(launch, weights, folder, tmp_path):
     """Three processes, of which the last has no clip of the two batches."""
@@ -244,8 +362,19 @@ def clip_names(path):
         (["VIDEOS", "--weights", "WEIGHTS", "--batch-size", "0"], "must be positive"),
         (["VIDEOS", "--weights", "WEIGHTS", "--frames", "1"], "at least 2"),
         (["VIDEOS", "--weights", "WEIGHTS", "--no_lpips", "--size", "32", "24"], "takes clips of 4x24x24, not 4x32x24"),
-        (["VIDEOS", "--weights", "WEIGHTS", "WEIGHTS", "--no_lpips"], "name one with NAME=DIR"),
+        (["VIDEOS", "--weights", "WEIGHTS", "WEIGHTS", "--no_lpips"], "name one of them: NAME=WEIGHTS"),
+        (
+            ["VIDEOS", "--no_lpips", "--peers", "int8:a", "x=int8:c", "int8:b"],
+            "called int8; name one of them: NAME=int8:b",
+        ),
+        (
+            ["VIDEOS", "--no_lpips", "--peers", "x=h264:crf=5", "x=jpeg:bits=9"],
+            "called x; name one of them: NAME=jpeg:b",
+        ),
+        (["VIDEOS", "--no_lpips", "--peers", "x=h265:crf=5"], "h265:crf=5: there is no coder h265; did you mean h264?"),
         (["VIDEOS", "--weights", "WEIGHTS", "--classifier", "CLASSIFIER"], "has no classes"),
+        (["VIDEOS", "--weights", "WEIGHTS", "--no_lpips", "--features", "nowhere"], "there is no file nowhere"),
+        (["VIDEOS", "--weights", "WEIGHTS", "--feature_network", "videomae"], "needs its file: --features FILE"),
     ],
 )
 def test_a_mistake_is_one_line_and_code_2(weights, folder, tmp_path, capsys, arguments, message):
@@ -254,4 +383,4 @@ def test_a_mistake_is_one_line_and_code_2(weights, folder, tmp_path, capsys, arg
     assert main([places.get(argument, argument) for argument in arguments]) == 2
     said = [line for line in capsys.readouterr().err.strip().splitlines() if "clips/s" not in line]
     assert len(said) == 1
-    assert message in said[0]
+    assert message.replace("WEIGHTS", weights) in said[0]

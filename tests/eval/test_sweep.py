@@ -7,8 +7,8 @@ from einops import rearrange
 from PIL import Image
 from safetensors.torch import load_file
 
-from eval import sweep
 from eval.classifier import accuracy, classifier_frechet, load_classifier
+from eval.generation import sweep
 from eval.report import all_videos, open_autoencoder, open_clips
 from generator import sample
 from tests.small_pipeline import DIFFUSERS_ON_NUMPY_2

@@ -16,16 +16,16 @@ REAL_STEP = """
 import resource, sys
 from pathlib import Path
 import torch
-from eval.measures.counting import train_two_steps
+from eval.measures.counting import train_one_step
 {definitions}
 
 def resident():
     return 4096 * int(Path("/proc/self/statm").read_text().split()[1])
 
 torch.set_num_threads(1)
-train_two_steps(build_small, small_loss)
+train_one_step(build_small, small_loss)
 before = resident()
-train_two_steps(build, loss)
+train_one_step(build, loss)
 print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 - before)
 """
 

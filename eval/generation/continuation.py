@@ -1,6 +1,7 @@
 """How well a generator goes on from window to window: joints, motion and brightness of long samples.
 
-`python -m eval.continuation --weights runs/long/generator/weights/ema --data datasets/long --out runs/long/joints`
+`python -m eval.generation.continuation --weights runs/long/generator/weights/ema --data datasets/long --out
+runs/long/joints`
 
 Beside samples, real test videos are measured, and their windows as the autoencoder gives them back, each by itself:
 what a joint costs that no generator has made. Stopped at any time, the same command goes on where it was.
@@ -21,7 +22,7 @@ from data.video.frames import read_frames, to_float, to_uint8, write_video
 from eval.classifier import BATCH, MotionClassifier, TrainingConfig, accuracy, load_or_train
 from eval.measures.joints import continuation_figures
 from eval.measures.windows import whole_windows
-from eval.pictures import draw_continuation
+from eval.pictures.continuation import draw_continuation
 from generator.diffusion.schedulers import name_of
 from generator.draw import Sampling, open_pipeline
 from generator.grid import film_strips, labelled_grid

@@ -1,9 +1,9 @@
 """What a generator with a time for each latent draws for a given other one, on the built-in set.
 
-`python -m eval.conditional --run runs/demo --data datasets/builtin` writes `runs/demo/evaluation/conditional.json`,
-and `conditional.mp4` and `.png` to look at. Motion is judged by the classifier; that the appearance stays, by the PSNR
-of the mean frame against the mean frame of the video that gave the latent, beside that against another test video's,
-which is chance.
+`python -m eval.generation.conditional --run runs/demo --data datasets/builtin` writes `conditional.json` to
+`runs/demo/evaluation/`, and `conditional.mp4` and `.png` to look at. Motion is judged by the classifier; that the
+appearance stays, by the PSNR of the mean frame against the mean frame of the video that gave the latent, beside that
+against another test video's, which is chance.
 """
 
 import sys
@@ -20,8 +20,8 @@ from data.latents import TwinLatents
 from data.pixels import psnr
 from data.video.frames import to_float, to_uint8, write_video
 from eval.classifier import TrainingConfig, accuracy
+from eval.generation.sweep import Judge
 from eval.report import all_videos
-from eval.sweep import Judge
 from generator.diffusion.schedulers import name_of
 from generator.draw import Sampling, draw, open_pipeline
 from generator.grid import film_strips, labelled_grid

@@ -1,8 +1,8 @@
 """How the quality of samples depends on steps, guidance and scheduler: a heat map of a run on the built-in set.
 
-`python -m eval.sweep --run runs/demo --data datasets/builtin` writes `runs/demo/evaluation/sweep.json` and `.png`.
-Quality is the motion classifier's: the share of samples that show the class that was asked for, and the Fréchet
-distance to the test videos in its features.
+`python -m eval.generation.sweep --run runs/demo --data datasets/builtin` writes `sweep.json` and `sweep.png` to
+`runs/demo/evaluation/`. Quality is the motion classifier's: the share of samples that show the class that was asked
+for, and the Fréchet distance to the test videos in its features.
 """
 
 import json

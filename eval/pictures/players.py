@@ -10,7 +10,7 @@ from torch import Tensor
 from autoencoder.model import VidTwin
 from data.clips import ClipDataset
 from data.video.frames import fit, write_video
-from eval.pictures import enlarged, four_views, shown_clips, swap
+from eval.pictures.panels import enlarged, four_views, shown_clips, swap
 from runtime.files import write_json
 
 COLUMNS, ROWS = 4, 2  # of a class's samples
