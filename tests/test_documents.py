@@ -76,7 +76,11 @@ RULES = (
         ),
     ),
     # More processes: test_two_processes_write_what_one_does, test_samples_depend_on_seed_and_number_alone.
-    Run(r"autoencoder\.cache --run ", "--workers 0", (("runs/long", "runs/base"), ("runs/setting2", "runs/base"))),
+    Run(
+        r"autoencoder\.cache --run ",
+        "--workers 0",
+        tuple((f"runs/{name}", "runs/base") for name in ("long", "setting2", "showcase")),
+    ),
     Run(r"autoencoder\.cache show ", "--num 2", CACHED, "runs/cached/latents/train.png"),
     Run(r"autoencoder\.reconstruct .*VIDEO", makes="VIDEO-vidtwin.mp4"),
     Run(r"autoencoder\.reconstruct .*dynamics_from", makes="A-B-vidtwin.mp4"),
