@@ -8,6 +8,8 @@ import signal
 import sys
 import tempfile
 import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -34,9 +36,18 @@ def main(argv: list[str]) -> None:
     args = parser.parse_args(argv)
     if find_spec(EXTRA) is None:
         raise UserError("Gradio is not installed: `make app` installs it, as does pip install -e '.[app]'")
-    signal.signal(signal.SIGTERM, signal.default_int_handler)  # ends as an interrupt does, and tidies up
-    with tempfile.TemporaryDirectory(prefix="vidtwin-app-") as place:
+    with terminated_as_interrupted(), tempfile.TemporaryDirectory(prefix="vidtwin-app-") as place:
         show(args.weights, args.host, args.port, Path(place))
+
+
+@contextmanager
+def terminated_as_interrupted() -> Iterator[None]:
+    """SIGTERM ends what is within as Ctrl-C does, so that it tidies up."""
+    before = signal.signal(signal.SIGTERM, signal.default_int_handler)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
 
 
 def show(weights: Path, host: str, port: int | None, place: Path) -> None:

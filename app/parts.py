@@ -13,7 +13,7 @@ from autoencoder.trained.panels import four_panels
 from autoencoder.trained.windows import model_windows
 from data.pixels import psnr, ssim
 from data.video.frames import VideoInfo, numbers_at_rate, stream_numbered, to_float, to_uint8, write_video
-from eval.pictures import enlarged
+from eval.pictures.panels import enlarged
 from runtime.progress import Track
 
 HALF_PRECISION = 2  # bytes of a value

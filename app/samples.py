@@ -10,7 +10,7 @@ from torch import Tensor
 
 from app.weights import Models
 from data.video.frames import write_video
-from eval.pictures import enlarged
+from eval.pictures.panels import enlarged
 from generator.diffusion.schedulers import PREDICTIONS, SCHEDULERS, check_steps, exchanged
 from generator.draw import Sampling, draw
 from generator.grid import labelled_grid

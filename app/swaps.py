@@ -11,7 +11,7 @@ from autoencoder.trained.changes import between
 from autoencoder.trained.windows import model_windows
 from data.latents import TwinLatents
 from data.video.frames import VideoInfo, numbers_at_rate, stream_numbered, to_uint8, write_video
-from eval.pictures import enlarged
+from eval.pictures.panels import enlarged
 from runtime.progress import Track
 
 Join = Callable[[TwinLatents, TwinLatents], list[TwinLatents]]

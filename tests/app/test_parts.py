@@ -23,7 +23,7 @@ from data.video.frames import (
     to_uint8,
     write_video,
 )
-from eval.pictures import enlarged
+from eval.pictures.panels import enlarged
 from runtime.progress import track
 
 
