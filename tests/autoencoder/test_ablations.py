@@ -170,7 +170,7 @@ def values(config: VidTwinConfig) -> int:
     return torch.Size(config.structure_shape).numel() + torch.Size(config.dynamics_shape).numel()
 
 
-@pytest.mark.parametrize("name", ABLATIONS.keys() - {"centred"})
+@pytest.mark.parametrize("name", [name for name in ABLATIONS if name != "centred"])
 def test_ablations_spend_as_many_values_as_setting_1(name):
     main, ablation = (load(Stage1Config, CONFIGS / f"{each}.yaml").model for each in ("base", f"ablations/{name}"))
     assert values(main) == 4928
