@@ -6,8 +6,8 @@ from pathlib import Path
 from PIL import Image
 
 from app.weights import Models
-from data import folder, ucf101
 from data.config import DataConfig
+from data.index import list_split
 from data.synthetic.animation import write_clip
 from data.video.frames import BadVideo, VideoInfo, probe, read_frames
 from runtime.errors import UserError
@@ -36,15 +36,10 @@ def find_examples(models: Models, place: Path) -> list[Example]:
 
 def _of_data(data: DataConfig) -> list[Example]:
     """Evenly spread over the test split; what cannot be read is passed over."""
-    root = Path(data.root)
     try:
-        official = (root / ucf101.VIDEOS).is_dir()
-        files, labels, classes = (
-            ucf101.read_split(root, "test", data.fold) if official else folder.read_split(root, "test")
-        )
+        home, files, labels, classes = list_split(Path(data.root), "test", data.fold)
     except (UserError, OSError):
         return []
-    home = root / ucf101.VIDEOS if official else root
     captions = [classes[label] if classes else Path(file).stem for file, label in zip(files, labels, strict=True)]
     step = max(len(files) // SHOWN, 1)
     return [

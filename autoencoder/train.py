@@ -173,9 +173,8 @@ def dry_run(config: Stage1Config) -> str:
     model, (d, q, hs, ws), (dd, t, s) = config.model, config.model.structure_shape, config.model.dynamics_shape
     with torch.device("meta"):
         parameters = sum(p.numel() for p in VidTwin.from_config_fields(model).parameters())
-    values = d * q * hs * ws + dd * t * s
-    rate = values / (3 * model.frames * model.height * model.width)
-    latents = f"latents: structure {d}x{q}x{hs}x{ws}, dynamics {dd}x{t}x{s}: {values} values, {rate:.4%} of the pixels"
+    size = f"{model.latent_values} values, {model.rate:.4%} of the pixels"
+    latents = f"latents: structure {d}x{q}x{hs}x{ws}, dynamics {dd}x{t}x{s}: {size}"
     plan = describe_plan("VidTwin", parameters, config.engine, config.loop, memory_plan(config))
     return f"{plan}\n{latents}"
 

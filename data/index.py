@@ -96,14 +96,8 @@ def open_index(
         raise UserError(f"there is no folder {root}; give --data.root a folder with videos (make: DATA=...)")
     if is_packed(root):
         return _open_packed(root, split)
-    halves = [root / ucf101.VIDEOS, root / ucf101.LISTS]
-    present = [half.is_dir() for half in halves]
-    if any(present) and not all(present):
-        missing = halves[present.index(False)]
-        raise UserError(f"{root} holds half a UCF-101: {missing.name}/ is missing; download it from the official site")
-    official = all(present)
-    files, labels, classes = ucf101.read_split(root, split, fold) if official else folder.read_split(root, split)
-    found = survey(halves[0] if official else root, files, cache)
+    home, files, labels, classes = list_split(root, split, fold)
+    found = survey(home, files, cache)
     index = _build(files, labels, classes, found)
     if not index.videos:
         name, reason = index.bad[0]
@@ -112,6 +106,21 @@ def open_index(
         name, reason = index.bad[0]
         raise UserError(f"{len(index.bad)} files in {root} cannot be read; the first, {name}: {reason}")
     return index
+
+
+def list_split(root: Path, split: Split, fold: int) -> tuple[Path, list[str], list[int], list[str]]:
+    """A split of UCF-101 or of any folder of videos, none of which is opened: their home, files, labels, class names.
+
+    Raises `UserError` for half a UCF-101, lists that cannot be read, and a folder without videos.
+    """
+    halves = [root / ucf101.VIDEOS, root / ucf101.LISTS]
+    present = [half.is_dir() for half in halves]
+    if any(present) and not all(present):
+        missing = halves[present.index(False)]
+        raise UserError(f"{root} holds half a UCF-101: {missing.name}/ is missing; download it from the official site")
+    return (
+        (halves[0], *ucf101.read_split(root, split, fold)) if all(present) else (root, *folder.read_split(root, split))
+    )
 
 
 def join(index: VideoIndex, others: Sequence[VideoIndex], times: int) -> VideoIndex:

@@ -143,6 +143,18 @@ def launch(tmp_path_factory):
     return run
 
 
+@pytest.fixture(scope="module")
+def browser(tmp_path_factory):
+    """A headless Chromium; without one, no test."""
+    from tests.browser import EXECUTABLE, Browser
+
+    if EXECUTABLE is None:
+        pytest.skip("no Chromium here to open the page in; Debian has it as a package: apt install chromium")
+    found = Browser(tmp_path_factory.mktemp("profile"))
+    yield found
+    found.close()
+
+
 @pytest.fixture(scope="session")
 def nodes(tmp_path_factory, free_port):
     """Run a module on two nodes of one process each: two launchers that meet on the loopback interface."""

@@ -14,7 +14,6 @@ import pytest
 
 from app.__main__ import main
 from data.video.frames import probe
-from tests.browser import EXECUTABLE, Browser
 from tests.conftest import clean_environment
 
 pytestmark = pytest.mark.skipif(find_spec("gradio") is None, reason="Gradio is not installed: make app")
@@ -63,15 +62,6 @@ def server(app_run, tmp_path_factory, free_port):
     yield found
     if found.process.poll() is None:
         found.stop()
-
-
-@pytest.fixture(scope="module")
-def browser(tmp_path_factory):
-    if EXECUTABLE is None:
-        pytest.skip("no Chromium here to open the page in; Debian has it as a package: apt install chromium")
-    found = Browser(tmp_path_factory.mktemp("profile"))
-    yield found
-    found.close()
 
 
 def open_page(browser, server, width=1280, scheme="light"):

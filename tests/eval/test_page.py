@@ -11,7 +11,6 @@ from data.video.frames import write_video
 from eval.page.media import LIMIT, Media
 from eval.page.page import write_page
 from runtime.files import write_json
-from tests.browser import EXECUTABLE, Browser
 
 HOSTILE = """<script>document.title = "taken"</script>"><img src=x onerror='document.title = "taken"'>&amp;"""
 
@@ -130,15 +129,6 @@ def test_media_are_whole_or_left_out_and_named(tmp_path):
     whole = Media()
     assert len(whole(picture)) <= LIMIT
     assert whole.room >= 0
-
-
-@pytest.fixture(scope="module")
-def browser(tmp_path_factory):
-    if EXECUTABLE is None:
-        pytest.skip("no Chromium here to open the page in; Debian has it as a package: apt install chromium")
-    found = Browser(tmp_path_factory.mktemp("profile"))
-    yield found
-    found.close()
 
 
 VIDEOS = "[...document.querySelectorAll('video')]"
