@@ -145,18 +145,23 @@ class VidTwin(ModelMixin, ConfigMixin):
         generator: torch.Generator | None = None,
         *,
         sample: bool = True,
+        moved_by: Tensor | None = None,
         moving: Tensor | None = None,
     ) -> tuple[Tensor, TwinPosterior]:
         """What training calls: the reconstruction of a posterior sample (or of its mean), and the posterior.
 
-        `moving`, a bool for each clip (`b`), leaves dynamics out of those where it is false.
+        Args:
+            moved_by: the clip whose dynamics each clip's structure is joined with, int64 `b`; by default its own.
+            moving: bool `b`, leaves dynamics out where it is false.
         """
         posterior = self.encode(video)
         latents = posterior.sample(generator) if sample else posterior.mode()
-        if moving is None:
-            return self.decode(latents), posterior
-        u_d = self.expand_dynamics(latents.dynamics).where(rearrange(moving, "b -> b 1 1 1 1"), 0)
-        return self.decoder(self.expand_structure(latents.structure) + u_d), posterior
+        u_s, u_d = self.expand_structure(latents.structure), self.expand_dynamics(latents.dynamics)
+        if moved_by is not None:
+            u_d = u_d[moved_by]
+        if moving is not None:
+            u_d = u_d.where(rearrange(moving, "b -> b 1 1 1 1"), 0)
+        return self.decoder(u_s + u_d), posterior
 
     def check_geometry(self, video: Tensor) -> None:
         if tuple(video.shape[1:]) != self.clip_shape:

@@ -1,6 +1,7 @@
 """Clips of a fixed length, rate and size from the videos of an index."""
 
 from concurrent.futures import ThreadPoolExecutor
+from typing import NamedTuple
 
 import psutil
 import torch
@@ -18,6 +19,7 @@ from runtime.random import generator
 
 MEMORY_SHARE = 0.8
 SEPARATOR = "\n"
+Window = tuple[Tensor, float, bool]  # frames of a video, the time of the first, whether to flip
 
 
 def skipped_files(batch: dict[str, list[str]]) -> set[str]:
@@ -25,9 +27,7 @@ def skipped_files(batch: dict[str, list[str]]) -> set[str]:
     return {name for names in batch["skipped"] for name in names.split(SEPARATOR) if name}
 
 
-def choose_window(
-    info: VideoInfo, frames: int, fps: float, numbers: torch.Generator | None
-) -> tuple[Tensor, float, bool]:
+def choose_window(info: VideoInfo, frames: int, fps: float, numbers: torch.Generator | None) -> Window:
     """The frames that a clip takes of a video (`t`), the time of the first, and whether to flip.
 
     `numbers` draw start and flip; without them it is the window in the middle, unflipped.
@@ -44,6 +44,14 @@ def as_clip(frames: Tensor, flip: bool) -> Tensor:
     return rearrange(frames.flip(2) if flip else frames, "t h w c -> c t h w")
 
 
+class Item(NamedTuple):
+    """A clip: of a video in an epoch, or of the partner that this epoch gives it, another video of its scene."""
+
+    epoch: int
+    video: int
+    partner: bool = False
+
+
 class UnreadableFile(UserError):
     """A bad file where none may be."""
 
@@ -53,6 +61,8 @@ class ClipDataset(Dataset):
 
     In training, start and horizontal flip are random by (seed, epoch, video); otherwise the window in the middle
     is taken, unflipped. A video slower than `fps` repeats frames; one too short for a clip repeats its last.
+    A partner is another video of the scene (`data.folder.scene_of`), or another window where there is none, and is
+    flipped as the video is.
 
     An item is a dict: `video` uint8 `c t h w`, `label`, `video_index`, `name`, `first_frame`, and `skipped`, the names
     of files that turned out bad and gave way to the next good one (empty when none did); with `on_bad_file="error"`
@@ -84,26 +94,35 @@ class ClipDataset(Dataset):
     def clip_bytes(self) -> int:
         return 3 * self.frames * self.size[0] * self.size[1]
 
-    def __getitem__(self, item: tuple[int, int]) -> dict[str, Tensor | int | str]:
-        epoch, first_choice = item
+    def __getitem__(self, item: tuple[int, int] | Item) -> dict[str, Tensor | int | str]:
+        epoch, first_choice, partner = Item(*item)
         skipped = []
         for offset in range(len(self)):
-            i = (first_choice + offset) % len(self)
+            lead = (first_choice + offset) % len(self)
+            i, window = self.partner(epoch, lead) if partner else (lead, self.window(epoch, lead))
             try:
-                return {**self._clip(epoch, i), "skipped": SEPARATOR.join(skipped)}
+                return {**self._clip(i, window), "skipped": SEPARATOR.join(skipped)}
             except BadVideo as error:
                 if self.on_bad_file == "error":
                     raise UnreadableFile(f"{error}; it could be read when it was indexed") from error
                 skipped.append(self.index.names[i])
         raise UserError("no video of the data set can be read any more; is its disk still there?")
 
-    def window(self, epoch: int, i: int) -> tuple[Tensor, float, bool]:
+    def window(self, epoch: int, i: int) -> Window:
         """`choose_window` for the clip of video i in an epoch."""
         numbers = generator("clip", self.seed, epoch, i) if self.train else None
         return choose_window(self.index.videos[i], self.frames, self.fps, numbers)
 
-    def _clip(self, epoch: int, i: int) -> dict[str, Tensor | int]:
-        indices, start, flip = self.window(epoch, i)
+    def partner(self, epoch: int, i: int) -> tuple[int, Window]:
+        """The video that is video i's partner in an epoch, and its window."""
+        numbers = generator("partner", self.seed, epoch, i)
+        others = self.index.others_of_scene(i) or [i]
+        chosen = others[torch.randint(len(others), (), generator=numbers)]
+        indices, start, _ = choose_window(self.index.videos[chosen], self.frames, self.fps, numbers)
+        return chosen, (indices, start, self.window(epoch, i)[2])
+
+    def _clip(self, i: int, window: Window) -> dict[str, Tensor | int]:
+        indices, start, flip = window
         return {
             "video": as_clip(self._frames(i, indices), flip),
             "label": self.index.labels[i],
@@ -123,8 +142,8 @@ class ClipDataset(Dataset):
         return self.stored[i][indices]
 
     def _decode_into_memory(self) -> list[Tensor | BadVideo]:
-        videos = self.index.videos
-        needed = sum(video.frames for video in videos) * 3 * self.size[0] * self.size[1]
+        first = {video: i for i, video in reversed(list(enumerate(self.index.videos)))}  # one may occur several times
+        needed = sum(video.frames for video in first) * 3 * self.size[0] * self.size[1]
         available = MEMORY_SHARE * psutil.virtual_memory().available
         if needed > available:
             raise UserError(
@@ -132,8 +151,9 @@ class ClipDataset(Dataset):
                 "use --data.in_memory false"
             )
         with ThreadPoolExecutor() as pool:
-            decoded = pool.map(self._decode_or_explain, range(len(videos)))
-            return list(track(decoded, len(videos), "decoding", "videos"))
+            decoded = track(pool.map(self._decode_or_explain, first.values()), len(first), "decoding", "videos")
+            found = dict(zip(first, decoded, strict=True))
+        return [found[video] for video in self.index.videos]
 
     def _decode_or_explain(self, i: int) -> Tensor | BadVideo:
         try:

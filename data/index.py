@@ -1,6 +1,7 @@
 """What a data set's folder holds: its videos, inspected, with labels where there are any."""
 
 from bisect import bisect_right
+from collections import defaultdict
 from collections.abc import Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, replace
@@ -39,6 +40,20 @@ class VideoIndex:
     def noted(self) -> tuple[tuple[str, str], ...]:
         """(name, problem) of the files that are used as far as they decode."""
         return tuple((n, info.problem) for n, info in zip(self.names, self.videos, strict=True) if info.problem)
+
+    @cached_property
+    def scenes(self) -> dict[str, list[int]]:
+        """The videos of each scene."""
+        found = defaultdict(list)
+        for i, name in enumerate(self.names):
+            found[folder.scene_of(name)].append(i)
+        return found
+
+    def others_of_scene(self, i: int) -> list[int]:
+        """The videos that show video i's scene and are not itself. Videos without a class are a scene each."""
+        if self.labels[i] == UNLABELLED:
+            return []
+        return [j for j in self.scenes[folder.scene_of(self.names[i])] if self.names[j] != self.names[i]]
 
     def file(self, i: int) -> AbstractContextManager[VideoInfo]:
         """A video, with a path that can be read inside the `with`."""

@@ -7,7 +7,7 @@ from functools import partial
 import torch
 from torch.utils.data import DataLoader, Sampler
 
-from data.clips import ClipDataset
+from data.clips import ClipDataset, Item
 from data.collate import BatchMemory, collate
 from data.config import DataConfig
 from runtime import distributed
@@ -55,6 +55,26 @@ class ClipSampler(Sampler[list[tuple[int, int]]]):
             position += self.batch_size
 
 
+class PairSampler(Sampler[list[Item]]):
+    """Micro-batches of pairs: the clips of a `ClipSampler` of half the size, each before its partner.
+
+    Raises `UserError` when `batch_size` cannot be divided so.
+    """
+
+    def __init__(self, length: int, batch_size: int, rank: int, world: int, accumulation: int, *place: int) -> None:
+        if batch_size % (2 * world * accumulation):
+            raise UserError(
+                f"a batch of {batch_size} clips cannot be divided into pairs over {world} processes x {accumulation} "
+                "micro-batches"
+            )
+        self.clips = ClipSampler(length, batch_size // 2, rank, world, accumulation, *place)
+        self.micro_batch = 2 * self.clips.micro_batch
+
+    def __iter__(self) -> Iterator[list[Item]]:
+        for batch in self.clips:
+            yield [Item(epoch, i, partner) for epoch, i in batch for partner in (False, True)]
+
+
 def train_loader(
     dataset: ClipDataset,
     batch_size: int,
@@ -65,9 +85,11 @@ def train_loader(
     seed: int,
     workers: int,
     prefetch: int = PREFETCH,
+    paired: bool = False,
 ) -> DataLoader:
-    """Endless micro-batches for this rank from `start_step` on."""
-    sampler = ClipSampler(len(dataset), batch_size, rank, world, accumulation, start_step, seed)
+    """Endless micro-batches for this rank from `start_step` on, of single clips or of pairs."""
+    sampler_class = PairSampler if paired else ClipSampler
+    sampler = sampler_class(len(dataset), batch_size, rank, world, accumulation, start_step, seed)
     return clip_loader(dataset, sampler, sampler.micro_batch, workers, prefetch)
 
 

@@ -1,10 +1,10 @@
 """Stage one's objective: what the autoencoder and the discriminator minimise in one step."""
 
 import torch
-from einops import rearrange
 from torch import Tensor, nn
 
 from autoencoder.losses.perceptual import LPIPS
+from autoencoder.losses.task import draw_task
 from autoencoder.losses.terms import (
     LastLayer,
     LossConfig,
@@ -27,10 +27,10 @@ class ScaledAutoencoder(nn.Module):
         self.log_scale = nn.Parameter(torch.zeros(1))  # DeepSpeed cannot broadcast a 0-d tensor
 
     def forward(
-        self, video: Tensor, *, sample: bool = True, moving: Tensor | None = None
+        self, video: Tensor, *, sample: bool = True, moved_by: Tensor | None = None, moving: Tensor | None = None
     ) -> tuple[Tensor, TwinPosterior, Tensor]:
         """Reconstruction, posterior, s."""
-        return *self.autoencoder(video, sample=sample, moving=moving), self.log_scale.squeeze()
+        return *self.autoencoder(video, sample=sample, moved_by=moved_by, moving=moving), self.log_scale.squeeze()
 
 
 class Objective:
@@ -56,29 +56,23 @@ class Objective:
     def micro_step(self, video: Tensor, step: int, *, sample: bool = True) -> tuple[Tensor, Tensor, dict[str, Tensor]]:
         """Forward and backward passes of a micro-batch through each engine.
 
-        Returns the reconstruction, what it was to be (the clip, or its mean frame), and terms for the log.
+        Returns the reconstruction, what it was to be (`autoencoder.losses.task`), and terms for the log.
 
         `video`: float32 clips `b c t h w` in [-1, 1].
         """
-        moving = self.draw_moving(video)
-        reconstruction, posterior, log_scale = self.autoencoder(video.to(self.dtype), sample=sample, moving=moving)
-        if moving is not None:
-            video = video.where(rearrange(moving, "b -> b 1 1 1 1"), video.mean(2, keepdim=True))
-        carrier, terms = self.autoencoder_loss(video, reconstruction, posterior, log_scale, step)
+        task = draw_task(video, self.config)
+        reconstruction, posterior, log_scale = self.autoencoder(
+            task.video.to(self.dtype), sample=sample, moved_by=task.moved_by, moving=task.moving
+        )
+        carrier, terms = self.autoencoder_loss(task.target, reconstruction, posterior, log_scale, step)
         self.autoencoder.backward(carrier)
         self.autoencoder.step()
         if self.adversarial(step):
-            loss, discriminator_terms = self.discriminator_loss(video, reconstruction)
+            loss, discriminator_terms = self.discriminator_loss(task.target, reconstruction)
             self.discriminator.backward(loss)
             self.discriminator.step()
             terms |= discriminator_terms
-        return reconstruction.detach(), video, terms
-
-    def draw_moving(self, video: Tensor) -> Tensor | None:
-        """Which clips are decoded from both latents, the others from structure alone: bool `b`; None where all are."""
-        if not self.config.still:
-            return None
-        return torch.rand(len(video), device=video.device) >= self.config.still
+        return reconstruction.detach(), task.target, terms
 
     def autoencoder_loss(
         self, video: Tensor, reconstruction: Tensor, posterior: TwinPosterior, log_scale: Tensor, step: int

@@ -26,6 +26,8 @@ class LossConfig:
             the release): an error that jumps where patches meet costs more than one that does not.
         still: share of a step's clips that are decoded from structure alone, and are to be their own mean frame (0 in
             the release).
+        exchange: share of pairs of clips of one scene that exchange their dynamics, with colours that differ (0 in the
+            release; `autoencoder.losses.task`).
         kl: weight of the KL divergence.
         kl_dynamics: how often dynamics' part of it counts (1 in the release): what has a price is told once, in
             structure, and not in every frame.
@@ -38,6 +40,7 @@ class LossConfig:
     perceptual: float = 0.05
     gradient: float = 0.0
     still: float = 0.0
+    exchange: float = 0.0
     kl: float = 0.001
     kl_dynamics: float = 1.0
     adversarial: float = 0.05

@@ -13,11 +13,14 @@ from data.loader import eval_loader, train_loader
 from data.shards.clips import ShardedClips, shard_loader
 from data.shards.files import is_packed, read_list
 from runtime import distributed
+from runtime.errors import UserError
 
 
 def training_clips(config: Stage1Config) -> Callable[[int], DataLoader]:
     """This process's micro-batches from a step on: of videos in any order, or of shards read one after the other."""
     data, workers = config.data, worker_count(config.data.workers)
+    if config.loss.exchange and is_packed(data.root):
+        raise UserError("--loss.exchange pairs videos of one scene, which shards hold apart; give a folder of videos")
     if is_packed(data.root) and not data.also and not data.in_memory:
         sharded, accumulation = sharded_clips(config), config.engine.accumulation
         return lambda step: shard_loader(sharded.after(step * accumulation), workers, data.prefetch)
@@ -32,6 +35,7 @@ def training_clips(config: Stage1Config) -> Callable[[int], DataLoader]:
         seed=config.loop.seed,
         workers=workers,
         prefetch=data.prefetch,
+        paired=config.loss.exchange > 0,
     )
 
 

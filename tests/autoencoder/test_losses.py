@@ -11,6 +11,7 @@ from einops import rearrange
 from autoencoder.losses.discriminator import PatchDiscriminator
 from autoencoder.losses.objective import Objective, ScaledAutoencoder
 from autoencoder.losses.perceptual import LPIPS, require_vgg
+from autoencoder.losses.task import draw_task
 from autoencoder.losses.terms import (
     LastLayer,
     LossConfig,
@@ -21,6 +22,7 @@ from autoencoder.losses.terms import (
 )
 from autoencoder.model import VidTwin
 from autoencoder.network.transformer import Unpatchify
+from data.latents import TwinLatents
 from runtime.engine.config import EngineConfig
 from runtime.errors import UserError
 from runtime.training.memory_plan import TracedEngine
@@ -210,6 +212,29 @@ def test_still_clips_are_structure_alone_and_are_to_be_their_mean_frame(share):
     assert terms["nll"].item() == pytest.approx((target - reconstruction).abs().sum().item() / 32 / 4, rel=1e-4)
     learns = [p.grad is not None and bool(p.grad.any()) for p in model.expand_dynamics.parameters()]
     assert any(learns) == (share < 1)
+
+
+def test_exchanged_clips_move_as_their_partner_does_in_their_own_colours():
+    torch.manual_seed(0)
+    engine = TracedEngine(ScaledAutoencoder(VidTwin(**TINY)), EngineConfig(precision="fp32"))
+    config, model = LossConfig(exchange=0.6, still=0.2), engine.module.autoencoder
+    video = torch.rand(32, 3, 4, 32, 32) * 2 - 1
+    task = draw_task(video, config)
+    own = task.moved_by == torch.arange(32)
+    assert torch.equal(own[::2], own[1::2])
+    assert 8 <= own.sum() <= 24
+    assert torch.equal(task.video[own], video[own])
+    assert {tuple(map(float, clip.mean((1, 2, 3)).sort().values)) for clip in task.video} == {
+        tuple(map(float, clip.mean((1, 2, 3)).sort().values)) for clip in video
+    }
+    for clip, (seen, target, moves) in enumerate(zip(task.video, task.target, task.moving, strict=True)):
+        channels = [next(c for c in range(3) if torch.equal(video[clip, c], each)) for each in seen]
+        moved = video[clip if own[clip] else clip ^ 1][channels]
+        assert torch.equal(target, moved if moves else seen.mean(1, keepdim=True).expand_as(seen))
+    reconstruction, _ = model(task.video, sample=False, moved_by=task.moved_by, moving=task.moving)
+    structure, dynamics = model.encode(task.video).mode()
+    joined = model.decode(TwinLatents(structure, dynamics[task.moved_by]))
+    assert torch.allclose(reconstruction[task.moving], joined[task.moving], atol=1e-5)
 
 
 def test_only_batch_norm_tells_micro_batches_from_a_batch():

@@ -72,6 +72,8 @@ def test_training_on_shards_resumes_and_is_cached_like_the_folder(processes, con
         pack(builtin_set, packed, split, fold=1, videos_per_shard=4)
     sharded = ["--data.root", str(packed), "--data.in_memory", "false", "--data.workers", str(workers)]
     config = configure("run", *sharded, "--engine.accumulation", "2", "--loop.validate_every", "3")
+    with pytest.raises(UserError, match="pairs videos of one scene, which shards hold apart"):
+        train(configure("run", *sharded, "--loss.exchange", "0.5"))
     train(config)
     whole, raw = metrics(tmp_path / "run"), weights(tmp_path / "run")
     forget_after(tmp_path / "run", 3, last=6)

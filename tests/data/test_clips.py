@@ -61,6 +61,21 @@ def test_training_clips_depend_on_seed_epoch_and_video_alone(index):
     assert 8 < sum(flipped) < 32
 
 
+def test_a_partner_shows_the_same_scene_flipped_alike(index):
+    names = ("A/v_A_g01_c01.avi", "A/v_A_g02_c01.avi", "A/v_A_g01_c02.avi", "A/v_A_g01_c03.avi", "film.mp4")
+    clips = dataset(replace(index, names=names, labels=(0, 0, 0, 0, -1)), train=True)
+    pairs = [(clips[e, i], clips[e, i, True]) for i in range(5) for e in range(24)]
+    partners = [{other["video_index"] for _, other in pairs[24 * i : 24 * i + 24]} for i in range(5)]
+    assert partners == [{2, 3}, {1}, {0, 3}, {0, 2}, {4}]
+
+    def flipped(clip):
+        return bool(clip["video"][..., 0].float().mean() > clip["video"][..., -1].float().mean())
+
+    assert all(flipped(clip) == flipped(other) for clip, other in pairs)
+    assert {flipped(clip) for clip, _ in pairs} == {True, False}
+    assert any(a["first_frame"] != b["first_frame"] for a, b in pairs[24:48])  # alone in its scene: another window
+
+
 @pytest.mark.parametrize("train", [True, False])
 def test_clips_from_memory_equal_those_from_disk(index, train):
     disk, memory = dataset(index, train), dataset(index, train, in_memory=True)

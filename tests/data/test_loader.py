@@ -8,7 +8,7 @@ from torch.utils.data import DataLoader
 
 from data.clips import ClipDataset
 from data.index import open_index
-from data.loader import PREFETCH, ClipSampler, eval_loader, require_shared_memory, train_loader
+from data.loader import PREFETCH, ClipSampler, PairSampler, eval_loader, require_shared_memory, train_loader
 from data.video.backends import available
 from data.video.frames import write_video
 from runtime import distributed
@@ -64,6 +64,17 @@ def test_each_epoch_is_a_permutation_of_its_own(videos):
 def test_a_batch_that_cannot_be_divided_is_an_error(batch_size, world, accumulation):
     with pytest.raises(UserError, match=f"a batch of {batch_size} clips cannot be divided over {world} processes"):
         ClipSampler(VIDEOS, batch_size, 0, world, accumulation, 0, 0)
+
+
+@pytest.mark.parametrize(("world", "accumulation"), [(1, 1), (2, 1), (2, 2)])
+def test_pairs_are_clips_each_before_its_partner(world, accumulation):
+    ranks = [iter(PairSampler(VIDEOS, BATCH, rank, world, accumulation, 3, 1)) for rank in range(world)]
+    step = [item for rank in ranks for micro in islice(rank, accumulation) for item in micro]
+    leads = next(iter(ClipSampler(VIDEOS, BATCH // 2, 0, 1, 1, 3, 1)))
+    assert [item[:2] for item in step] == [lead for lead in leads for _ in range(2)]
+    assert [item.partner for item in step] == [False, True] * (BATCH // 2)
+    with pytest.raises(UserError, match=f"a batch of {world} clips cannot be divided into pairs"):
+        PairSampler(VIDEOS, world, 0, world, 1, 0, 0)
 
 
 def batches_of(clips, workers):
