@@ -136,7 +136,7 @@ def encode_batch(
 
 def cache_split(config: CacheConfig, stage1: Stage1Config, model: VidTwin, split: str) -> Path:
     """Write, or complete, or verify the cache of one split; returns its folder. All processes call it."""
-    index = indexed(stage1, split)
+    index = indexed(stage1.of_own_data, split)
     choice = ClipChoice(model.config.frames, stage1.data.fps, config.clips_per_video, config.flipped, stage1.loop.seed)
     videos = choice.table(index)
     plan = plan_cache(config, choice, model, index, videos, split)

@@ -90,6 +90,7 @@ def sizes(pipeline: VidTwinPipeline) -> Iterator[tuple[str, str]]:
     model, autoencoder = pipeline.transformer, pipeline.autoencoder
     yield "transformer", f"{parameters(model):,} parameters, {model.config.depth} layers of width {model.config.width}"
     yield "autoencoder", f"{parameters(autoencoder):,} parameters"
+    yield "weights", f"{str(model.dtype).removeprefix('torch.')}; the statistics of the latents are float32"
     yield "structure latent", "×".join(map(str, model.layout.structure_shape))
     yield "dynamics latent", "×".join(map(str, model.layout.dynamics_shape))
 

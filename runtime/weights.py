@@ -32,6 +32,7 @@ def load_model(model_class: type[Model], folder: str | Path) -> Model:
             raise UserError(
                 f"{folder} does not fit {model_class.__name__}: {kind.replace('_', ' ')} {report[kind][:3]}"
             )
+    model.register_to_config(_name_or_path="")  # where it lay: would be saved, and so given away, with it
     return model.eval()
 
 

@@ -1,6 +1,6 @@
 """What makes a stage-one run what it is."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from autoencoder.config import VidTwinConfig
 from autoencoder.losses.terms import LossConfig
@@ -54,3 +54,8 @@ class Stage1Config:
     def adversarial(self) -> bool:
         """Whether the run ever comes to its discriminator."""
         return self.loss.adversarial > 0 and self.loss.disc_start < self.loop.steps
+
+    @property
+    def of_own_data(self) -> "Stage1Config":
+        """The same without the data sets that are seen besides, whose clips have no class for stage two to learn."""
+        return replace(self, data=replace(self.data, also=()))

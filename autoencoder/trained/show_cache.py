@@ -50,7 +50,7 @@ def originals(cache: LatentCache, chosen: list[int]) -> Tensor:
     if not config.is_file():
         raise UserError(f"the videos behind {cache.folder} are found through {config}, which is missing")
     stage1, plan = load(Stage1Config, config), cache.manifest
-    index, geometry = indexed(stage1, plan["split"]), plan["autoencoder_config"]
+    index, geometry = indexed(stage1.of_own_data, plan["split"]), plan["autoencoder_config"]
     choice = ClipChoice(geometry["frames"], plan["fps"], plan["clips_per_video"], plan["flipped"], plan["seed"])
     videos = choice.table(index)
     if videos.sha256() != plan["videos"]:

@@ -26,7 +26,7 @@ from data.latents.cache import describe
 from data.latents.channel_statistics import MOMENTS
 from data.latents.clips import ChosenClips, ClipChoice
 from data.video.frames import probe, stream_frames
-from runtime.config import load
+from runtime.config import dump, load
 from runtime.errors import UserError
 from runtime.weights import load_model
 
@@ -105,6 +105,15 @@ def whole(processes, stage1_run, tmp_path_factory):
     shutil.copytree(stage1_run, run, ignore=shutil.ignore_patterns("checkpoints", "tensorboard", ".lock", "latents"))
     finish(run)
     return cached(run)
+
+
+def test_data_sets_that_training_saw_besides_are_not_cached(copy_run, whole, builtin_set):
+    """Their clips have no class, which stage two needs of each."""
+    run = copy_run("besides")
+    config = load(Stage1Config, run / "config.yaml", ["--data.also", f"[{builtin_set}]"])
+    (run / "config.yaml").write_text(dump(config))
+    finish(run)
+    assert cached(run) == whole
 
 
 @pytest.mark.parametrize(

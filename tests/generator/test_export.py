@@ -7,6 +7,7 @@ import shutil
 import pytest
 import torch
 from huggingface_hub import ModelCard
+from safetensors.torch import load_file
 
 from generator import export
 from generator.pipeline import VidTwinPipeline, load_pipeline
@@ -36,6 +37,32 @@ def test_an_export_loads_and_samples_as_the_run_does(run, tmp_path, monkeypatch)
     names = {}
     exec(snippet, names)
     assert names["videos"].shape == (1, 4, 16, 16, 3)
+
+
+def test_an_export_in_bf16_is_half_as_large_and_samples_nearly_the_same(run, tmp_path):
+    exact = {"structure_mean", "structure_std", "dynamics_mean", "dynamics_std"}
+    latents, sizes = {}, {}
+    for precision in ("fp32", "bf16"):
+        out = tmp_path / precision
+        assert export.main([str(run), str(out), "--precision", precision]) == 0
+        sizes[precision] = sum(file.stat().st_size for file in out.rglob("*.safetensors"))
+        for pipeline in (VidTwinPipeline.from_pretrained(out), load_pipeline(out)):
+            assert (pipeline.transformer.dtype, pipeline.autoencoder.dtype) == (torch.float32, torch.float32)
+            pipeline.set_progress_bar_config(disable=True)
+            drawn = pipeline([0, 1], generator=torch.Generator().manual_seed(0), output_type="latent").frames
+            latents.setdefault(precision, drawn)
+            assert all(map(torch.equal, drawn, latents[precision]))
+    assert 0.45 < sizes["bf16"] / sizes["fp32"] < 0.6
+    for a, b in zip(latents["bf16"], latents["fp32"], strict=True):
+        assert 0 < (a - b).abs().max() < 0.05 * b.abs().max()
+    stored = load_file(tmp_path / "bf16/transformer/diffusion_pytorch_model.safetensors")
+    assert {name for name, tensor in stored.items() if tensor.dtype == torch.float32} == exact
+    stored = load_file(tmp_path / "bf16/autoencoder/diffusion_pytorch_model.safetensors")
+    assert {tensor.dtype for tensor in stored.values()} == {torch.bfloat16}
+    assert "| weights | bfloat16; the statistics" in (tmp_path / "bf16/README.md").read_text()
+    assert "| weights | float32; " in (tmp_path / "fp32/README.md").read_text()
+    for config in (tmp_path / "bf16").rglob("config.json"):
+        assert str(tmp_path) not in config.read_text()  # where it was made is nobody's business
 
 
 def test_the_card_tells_what_the_run_wrote_down(run, tmp_path):
