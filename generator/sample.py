@@ -21,7 +21,7 @@ from generator.samples import SETTINGS, collect, part, parts_folder, remove_earl
 from runtime import distributed
 from runtime.errors import UserError
 from runtime.files import sha256, write_json
-from runtime.models import SHOWCASE, find_models, generator_in
+from runtime.models import SHOWCASE, find_models, generator_in, is_showcase
 from runtime.options import OptionParser
 from runtime.precision import DTYPES, USES, computing_in, precision_of_use
 from runtime.progress import Progress
@@ -121,7 +121,7 @@ def donors_of(args: Namespace, pipeline: VidTwinPipeline) -> dict[str, Tensor]:
 def default_out(weights: Path) -> Path:
     """Where samples of a run and of the showcase go. Raises `UserError` for other weights."""
     generator_in(weights)  # what is missing is said first
-    home = Path("runs/showcase") if weights == SHOWCASE else find_models(weights).run
+    home = Path("runs/showcase") if is_showcase(weights) else find_models(weights).run
     if home is None:
         raise UserError(f"{weights} is no run's folder; say with --out where the samples go")
     return home / "samples"

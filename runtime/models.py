@@ -30,7 +30,7 @@ def find_models(folder: str | Path) -> ModelFolders:
     Raises `UserError` for the showcase where it did not come along.
     """
     folder = Path(folder)
-    if folder == SHOWCASE and not folder.is_dir():
+    if is_showcase(folder) and not folder.is_dir():
         raise UserError(
             "weights/showcase, which is used where no weights are named, is not there: it comes with the project's "
             "folder; name others, such as those of `make demo` (--weights runs/demo, or make ... RUN=demo)"
@@ -45,6 +45,10 @@ def find_models(folder: str | Path) -> ModelFolders:
     if _is_pipeline(generator):
         return ModelFolders(own if _is_model(own) else generator / "autoencoder", generator, folder)
     return ModelFolders(own, None, folder) if _is_model(own) else ModelFolders()
+
+
+def is_showcase(folder: Path) -> bool:
+    return folder.resolve() == SHOWCASE.resolve()
 
 
 def autoencoder_in(folder: str | Path) -> Path:
