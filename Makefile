@@ -33,7 +33,7 @@ help: ## this list
 	@echo
 	@echo 'DATA=dir     data set: UCF-101/ + ucfTrainTestlist/, any folder of videos, or shards (default: the built-in set)'
 	@echo 'CONFIG=file  configuration (default: demo without DATA; with it base, and paper for stage 2)'
-	@echo 'RUN=name     run, in runs/<name> (default: demo, or base with DATA or CACHE)'
+	@echo 'RUN=name     run, in runs/<name> (default: demo, or base with DATA or CACHE; app, sample: weights/showcase)'
 	@echo 'GPUS=n       processes (default 1)'
 	@echo 'CACHE=dir    latents for stage 2 (default: runs/<RUN>/latents)'
 	@echo 'DEVICE=cpu   check-gpu small, on the CPU'
@@ -89,8 +89,8 @@ stage2: $(SETUP) ## train the DiT on a cache
 	@$(LAUNCH) generator.train --config $(STAGE2) --cache $(LATENTS)/train --autoencoder $(LATENTS)/../weights/ema \
 	  --run runs/$(RUN)/generator $(ARGS)
 
-sample: $(SETUP) ## generate videos with a run's generator
-	@$(LAUNCH) generator.sample --weights runs/$(RUN)/generator/weights/ema --out runs/$(RUN)/samples $(ARGS)
+sample: $(SETUP) ## generate videos: runs/<RUN>/samples (default: of weights/showcase, runs/showcase/samples)
+	@$(LAUNCH) generator.sample $(SHOWN) $(ARGS)
 
 eval: $(SETUP) ## measure a run and write its report, runs/<RUN>/report.html
 	@$(VENV)/python -m eval.report --run runs/$(RUN) $(addprefix --data ,$(DATA)) $(ARGS)

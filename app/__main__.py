@@ -13,9 +13,10 @@ from contextlib import contextmanager
 from importlib.util import find_spec
 from pathlib import Path
 
-from app.weights import SHOWCASE, open_weights
+from app.weights import open_weights
 from runtime import distributed
 from runtime.errors import UserError
+from runtime.models import SHOWCASE
 from runtime.options import OptionParser
 from runtime.script import script
 

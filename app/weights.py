@@ -11,10 +11,8 @@ from data.config import DataConfig
 from generator.draw import open_pipeline
 from generator.pipeline import VidTwinPipeline
 from runtime.config import load
-from runtime.errors import UserError
+from runtime.models import autoencoder_in, find_models
 from runtime.weights import load_model
-
-SHOWCASE = Path(__file__).parents[1] / "weights/showcase"
 
 
 @dataclass(frozen=True)
@@ -37,43 +35,18 @@ class Models:
 
 
 def open_weights(folder: Path, device: torch.device) -> Models:
-    """Whatever is there of a run (`weights/ema`, `generator/weights/ema`), a pipeline's folder, or an autoencoder's.
+    """Whatever `find_models` finds in a run's folder, a pipeline's, or an autoencoder's.
 
     Raises `UserError` for a folder that holds none of these.
     """
-    if not folder.is_dir() and folder == SHOWCASE:
-        raise UserError(
-            "no run is named, and weights/showcase, which would be shown then, is not there; run `make demo`, then "
-            "`make app RUN=demo`"
-        )
-    if (folder / "model_index.json").is_file():
-        return _of_pipeline(folder, device)
-    if (folder / "config.json").is_file():
-        model = load_model(VidTwin, folder).to(device)
-        return Models(folder.name, model, None, None, DataConfig(), DataConfig().fps)
-    return _of_run(folder, device)
-
-
-def _of_pipeline(folder: Path, device: torch.device) -> Models:
-    pipeline = open_pipeline(folder, scheduler=None, weak=None).to(device)
-    return Models(folder.name, pipeline.autoencoder, pipeline, None, DataConfig(), pipeline.config.fps)
-
-
-def _of_run(folder: Path, device: torch.device) -> Models:
-    own, generator = folder / "weights/ema", folder / "generator/weights/ema"
-    has_own, has_generator = (own / "config.json").is_file(), (generator / "model_index.json").is_file()
-    if not has_own and not has_generator:
-        raise UserError(
-            f"{folder} holds no weights (neither weights/ema nor generator/weights/ema); train first: make stage1 "
-            f"RUN={folder.name}, or give another folder"
-        )
-    config = folder / "config.yaml"
-    data = load(Stage1Config, config).data if config.is_file() else DataConfig()
-    pipeline = open_pipeline(generator, scheduler=None, weak=None).to(device) if has_generator else None
-    model = load_model(VidTwin, own).to(device) if has_own else pipeline.autoencoder
-    if pipeline is not None and _equal(model, pipeline.autoencoder):
-        model = pipeline.autoencoder  # one copy is enough
-    return Models(folder.name, model, pipeline, folder, data, data.fps)
+    own, found = load_model(VidTwin, autoencoder_in(folder)).to(device), find_models(folder)
+    pipeline = open_pipeline(folder, scheduler=None, weak=None).to(device) if found.generator else None
+    if pipeline is not None and _equal(own, pipeline.autoencoder):
+        own = pipeline.autoencoder  # one copy is enough
+    config = found.run and found.run / "config.yaml"
+    data = load(Stage1Config, config).data if config and config.is_file() else DataConfig()
+    fps = pipeline.config.fps if pipeline is not None and found.run is None else data.fps
+    return Models(folder.name, own, pipeline, found.run, data, fps)
 
 
 def _equal(a: VidTwin, b: VidTwin) -> bool:

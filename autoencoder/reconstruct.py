@@ -1,8 +1,9 @@
 """Run videos of any length through a VidTwin and write what comes out.
 
-`python autoencoder/reconstruct.py --weights runs/demo/weights/ema VIDEO` writes original, reconstruction, structure
-only and dynamics only side by side; a folder in place of VIDEO does so for every video in it, and where it stopped
-the same command goes on; `--structure_from A --dynamics_from B` is the cross-reenactment of a pair.
+`python -m autoencoder.reconstruct VIDEO` writes original, reconstruction, structure only and dynamics only side by
+side; a folder in place of VIDEO does so for every video in it, and where it stopped the same command goes on;
+`--structure_from A --dynamics_from B` is the cross-reenactment of a pair. `--weights runs/demo` takes others than the
+showcase's. A model has one size: of every frame it sees the middle, in its shape, resized.
 """
 
 import json
@@ -24,6 +25,7 @@ from data.video.frames import BadVideo, VideoInfo, has_audio, probe, stream_fram
 from runtime import distributed
 from runtime.errors import UserError
 from runtime.files import write_json
+from runtime.models import SHOWCASE, autoencoder_in
 from runtime.options import OptionParser
 from runtime.precision import DTYPES, USES, Computed, computing_in, precision_of_use
 from runtime.progress import track
@@ -51,7 +53,7 @@ def reenact(model: VidTwin, structure_from: Path, dynamics_from: Path, frames: i
 def write_panels(model: VidTwin, path: Path, out: Path) -> None:
     info = describe(path)
     write_video(out, track(panels(model, path), info.frames, path.name, "frames"), info.fps)
-    print(f"{out}: {', '.join(PANELS)}; {info.frames} frames at {info.fps:g} fps")
+    print(f"{out}: {', '.join(PANELS)}; {info.frames} frames at {info.fps:g} fps{resized(model, info)}")
 
 
 def write_all_panels(model: VidTwin, precision: Computed, folder: Path, out: Path) -> None:
@@ -120,6 +122,14 @@ def write_reenactment(model: VidTwin, structure_from: Path, dynamics_from: Path,
     print(f"{out}: structure donor, dynamics donor, both joined; {shorter} frames at {infos[1].fps:g} fps")
 
 
+def resized(model: VidTwin, info: VideoInfo) -> str:
+    """What becomes of frames that are not of the model's size."""
+    size = model.typed_config.height, model.typed_config.width
+    if (info.height, info.width) == size:
+        return ""
+    return f"; the middle of {info.width}×{info.height} pixels, at {size[1]}×{size[0]}"
+
+
 def describe(path: Path) -> VideoInfo:
     if has_audio(path):
         print(f"{path.name}: its audio is left out", file=sys.stderr)
@@ -140,7 +150,12 @@ def write(model: VidTwin, precision: Computed, video: Path | None, donors: tuple
 def main(argv: list[str]) -> None:
     parser = OptionParser(description="Reconstruct videos, or join the structure of one with the dynamics of another.")
     parser.add_argument("video", nargs="?", type=Path, help="a video, or a folder of them")
-    parser.add_argument("--weights", required=True, help="an autoencoder's folder, such as runs/demo/weights/ema")
+    parser.add_argument(
+        "--weights",
+        type=Path,
+        default=SHOWCASE,
+        help="a run's folder such as runs/demo, a pipeline's, or an autoencoder's (default: weights/showcase)",
+    )
     parser.add_argument("--structure_from", type=Path, metavar="A")
     parser.add_argument("--dynamics_from", type=Path, metavar="B")
     parser.add_argument("--precision", choices=USES, default="auto", help="auto: bf16 on a GPU, fp32 on a CPU")
@@ -155,7 +170,7 @@ def main(argv: list[str]) -> None:
     if bool(args.video) == any(donors) or any(donors) != all(donors):
         raise UserError("give either one VIDEO or folder, or both --structure_from A and --dynamics_from B")
     device = distributed.device()
-    model = load_model(VidTwin, args.weights).to(device)
+    model = load_model(VidTwin, autoencoder_in(args.weights)).to(device)
     precision = precision_of_use(args.precision, device)
     with computing_in(DTYPES[precision], device):
         write(model, precision, args.video, donors, args.out)

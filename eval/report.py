@@ -83,7 +83,7 @@ def measure(args: Namespace) -> None:
         lpips = open_lpips()
         figures |= evaluate_reconstruction(model, loader, lpips and lpips.to(distributed.device()))
     write_json(out / "cost.json", costs(configs, len(test.index.classes)))
-    draw_pictures(model, test, samples and samples.videos, out)
+    draw_pictures(model, test, out)
     write_players(model, test, samples, out / "players")
     write_json(record, figures | {"made_of": made_of})
 

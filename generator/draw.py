@@ -1,7 +1,7 @@
 """Drawing samples with a pipeline: sample i is what (seed, i) makes it, in whatever process it is drawn."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import torch
@@ -11,11 +11,12 @@ from autoencoder.trained.windows import middle_window
 from data.latents import TwinLatents
 from data.video.frames import probe
 from generator.diffusion import initial_noise
-from generator.diffusion.schedulers import exchanged
+from generator.diffusion.schedulers import exchanged, name_of
 from generator.diffusion.solver import Order
 from generator.grid import to_bytes
 from generator.pipeline import VidTwinPipeline, load_pipeline
 from runtime.errors import UserError
+from runtime.models import generator_in
 
 
 @dataclass(frozen=True)
@@ -37,6 +38,13 @@ class Sampling:
     windows: int = 1
     seed: int = 0
     batch_size: int = 16
+
+    @classmethod
+    def saved(cls, pipeline: VidTwinPipeline, **changed: object) -> "Sampling":
+        """What the pipeline was trained to be sampled with, where it is not `changed`."""
+        config = pipeline.config
+        saved = config.num_inference_steps, config.guidance_scale, tuple(config.guidance_interval)
+        return replace(cls(*saved, name_of(pipeline.scheduler)), **changed)
 
 
 def draw(
@@ -73,16 +81,17 @@ def draw(
 
 
 def open_pipeline(folder: str | Path, scheduler: str | None, weak: str | Path | None) -> VidTwinPipeline:
-    """The pipeline in `folder`, silent, with another scheduler and guided by a weaker model where these are named.
+    """The pipeline in a run's folder or its own, silent; where named, with another scheduler, guided by a weaker model.
 
-    Raises `UserError` for a scheduler that does not sample what the model predicts, and for a model of another kind.
+    Raises `UserError` for a folder without one, a scheduler that does not sample what the model predicts, and a weaker
+    model of another kind.
     """
-    pipeline = load_pipeline(folder)
+    pipeline = load_pipeline(generator_in(folder))
     pipeline.set_progress_bar_config(disable=True)
     if scheduler is not None:
         pipeline.scheduler = exchanged(pipeline.scheduler, scheduler)
     if weak is not None:
-        other = load_pipeline(weak)
+        other = load_pipeline(generator_in(weak))
         if difference := _first_difference(pipeline, other):
             raise UserError(f"{weak} cannot guide {folder}: {difference}; it must be trained on the same latents")
         pipeline.register_modules(weak_transformer=other.transformer)

@@ -1,6 +1,6 @@
 """Generate videos of given classes.
 
-`python generator/sample.py --weights runs/NAME/weights/ema --classes Archery,Surfing --num 16 --out DIR`
+`python -m generator.sample --weights runs/NAME --classes Archery,Surfing --num 16`; without weights, the showcase's.
 """
 
 import sys
@@ -21,6 +21,7 @@ from generator.samples import SETTINGS, collect, part, parts_folder, remove_earl
 from runtime import distributed
 from runtime.errors import UserError
 from runtime.files import sha256, write_json
+from runtime.models import SHOWCASE, find_models, generator_in, is_showcase
 from runtime.options import OptionParser
 from runtime.precision import DTYPES, USES, computing_in, precision_of_use
 from runtime.progress import Progress
@@ -117,9 +118,23 @@ def donors_of(args: Namespace, pipeline: VidTwinPipeline) -> dict[str, Tensor]:
     return {name: getattr(encoded(pipeline, video), name) for name, video in given.items() if video}
 
 
+def default_out(weights: Path) -> Path:
+    """Where samples of a run and of the showcase go. Raises `UserError` for other weights."""
+    generator_in(weights)  # what is missing is said first
+    home = Path("runs/showcase") if is_showcase(weights) else find_models(weights).run
+    if home is None:
+        raise UserError(f"{weights} is no run's folder; say with --out where the samples go")
+    return home / "samples"
+
+
 def options() -> OptionParser:
     parser = OptionParser(description="Generate videos of given classes.")
-    parser.add_argument("--weights", required=True, help="a generator's pipeline folder, such as runs/demo/weights/ema")
+    parser.add_argument(
+        "--weights",
+        type=Path,
+        default=SHOWCASE,
+        help="a run's folder such as runs/demo, or a pipeline's (default: weights/showcase)",
+    )
     parser.add_argument("--classes", default="", help="comma-separated names or numbers; all when left out")
     parser.add_argument("--num", type=int, default=16, help="how many videos in total; sample i is of class i mod k")
     parser.add_argument("--balanced", action="store_true", help="refuse a --num that the classes do not divide")
@@ -129,7 +144,9 @@ def options() -> OptionParser:
     parser.add_argument(
         "--interval", type=float, nargs=2, metavar=("LOW", "HIGH"), help="noise levels from 0 to 1 that are guided"
     )
-    parser.add_argument("--weak", help="guide away from a smaller or earlier generator, such as runs/demo/weights/raw")
+    parser.add_argument(
+        "--weak", help="guide away from a smaller or earlier generator, such as runs/demo/generator/weights/raw"
+    )
     parser.add_argument("--structure_from", type=Path, metavar="VIDEO", help="draw only dynamics, for its structure")
     parser.add_argument("--dynamics_from", type=Path, metavar="VIDEO", help="draw only structure, for its dynamics")
     parser.add_argument("--order", choices=get_args(Order), default="together", help="which latent is drawn first")
@@ -138,7 +155,7 @@ def options() -> OptionParser:
     parser.add_argument("--batch_size", type=int, default=16, help="videos in one pass; equal batches give equal bits")
     parser.add_argument("--precision", choices=USES, default="auto", help="auto: bf16 on a GPU, fp32 on a CPU")
     parser.add_argument("--fps", type=float, help="of the mp4 files (default: the rate the autoencoder was trained at)")
-    parser.add_argument("--out", type=Path, required=True)
+    parser.add_argument("--out", type=Path, help="default: the run's samples/; of the showcase runs/showcase/samples")
     return parser
 
 
@@ -147,6 +164,7 @@ def main(argv: list[str]) -> None:
     args = options().parse_args(argv)
     if args.num < 1 or args.batch_size < 1:
         raise UserError("--num and --batch_size must be at least 1")
+    args.out = args.out or default_out(args.weights)
     with distributed.processes():
         write_samples(args)
     if distributed.is_main():

@@ -1,6 +1,6 @@
 """Walks between two classes and between two seeds, as one grid: columns go from class to class, rows from seed to seed.
 
-`python -m generator.walk --weights runs/NAME/weights/ema --classes Archery,Surfing --seeds 0,1 --out DIR`
+`python -m generator.walk --weights runs/NAME --classes Archery,Surfing --seeds 0,1 --out DIR`
 """
 
 import sys
@@ -82,7 +82,7 @@ def write_walk(
 @script
 def main(argv: list[str]) -> None:
     parser = OptionParser(description="Walk between two classes and between two seeds, in one grid.")
-    parser.add_argument("--weights", required=True, help="a generator's pipeline folder, such as runs/demo/weights/ema")
+    parser.add_argument("--weights", required=True, help="a run's folder such as runs/demo, or a pipeline's")
     parser.add_argument("--classes", required=True, help="one class or two, comma-separated names or numbers")
     parser.add_argument("--seeds", default="0,1", help="one seed or two, comma-separated")
     parser.add_argument("--points", type=int, default=7, help="of each walk, with its ends")

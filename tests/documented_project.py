@@ -25,6 +25,11 @@ from tests.documents import ROOT
 CLASSES = ("Archery", "Surfing")
 RELEASED_HEADS = ["--model.dim=24", "--model.num_heads=12"]  # as many as a released checkpoint is taken to have
 
+CACHES = {
+    "paper": Size(8, (4, *RELEASED.structure[1:]), RELEASED.dynamics),
+    "shown": Size(8, (16, 2, 8, 8), (4, 16, 16)),  # of the showcase
+}
+
 
 class Logits(nn.Module):
     """The signature of the I3D: 400 numbers of a clip."""
@@ -47,8 +52,9 @@ def write_project(root: Path, data: Path, stage1: Path) -> None:
     for weights in ("ema", "raw"):
         write_generator(root / "runs/base/generator/weights" / weights, autoencoder)
     write_samples(root / "runs/base/samples")
-    (root / "runs/paper").mkdir()
-    write_sparse_cache(root / "runs/paper", Size(8, (4, *RELEASED.structure[1:]), RELEASED.dynamics))
+    for name, size in CACHES.items():
+        (root / "runs" / name).mkdir()
+        write_sparse_cache(root / "runs" / name, size)
     for name, frames in (("VIDEO", 9), ("A", 4), ("B", 4)):
         write_video(root / f"{name}.mp4", torch.randint(256, (frames, 32, 48, 3), dtype=torch.uint8), 8)
     torch.jit.script(Logits()).save(root / "i3d_torchscript.pt")

@@ -73,6 +73,7 @@ RULES = (
             ("runs/base/latents/train", "runs/paper"),
             ("runs/long/latents/train", "runs/paper"),
             ("runs/demo/latents/train", "runs/paper"),
+            ("runs/showcase/latents/train", "runs/shown"),
         ),
     ),
     # More processes: test_two_processes_write_what_one_does, test_samples_depend_on_seed_and_number_alone.
@@ -86,8 +87,9 @@ RULES = (
     Run(r"autoencoder\.reconstruct .*dynamics_from", makes="A-B-vidtwin.mp4"),
     Run(r"autoencoder\.release \S+\.ckpt weights/", makes="weights/release/config.json"),
     Run(r"autoencoder\.release \S+ \S+\.ckpt$", makes="mine.ckpt"),
+    Run(r"generator\.sample(?!.*--weights)", "--weights runs/base --num 4", makes="runs/base/samples/grid.png"),
     Run(
-        r"generator\.sample ",
+        r"generator\.sample .*--weights",
         "--num 4 --batch_size 4",
         (("runs/demo", "runs/base"), ("Orbit,Spin", "Archery,Surfing")),
         "runs/base/samples/grid.png",
@@ -140,6 +142,10 @@ RULES = (
         "autoencoder/test_bench.py::test_the_script_writes_the_table_and_names_what_it_leaves_out",
     ),
     Elsewhere(r"generator\.export ", "generator/test_export.py::test_an_export_loads_and_samples_as_the_run_does"),
+    Elsewhere(
+        r"eval\.gallery ",
+        "eval/test_gallery.py::test_everything_there_is_is_shown_and_what_is_not_is_left_out",
+    ),
     Elsewhere(r"eval\.ablation ", "eval/test_ablation.py::test_stopped_in_the_middle_of_a_cell_it_goes_on"),
     Elsewhere(r"eval\.generation\.sweep ", "eval/test_sweep.py::test_a_sweep_measures_each_cell_once_and_as_by_hand"),
     Elsewhere(r"generator\.bench ", "generator/test_bench.py::test_the_script_writes_rows_and_ratio"),

@@ -32,6 +32,7 @@ SCRIPTS = (
     "eval/generation/continuation.py",
     "eval/generation/conditional.py",
     "eval/decoupling.py",
+    "eval/gallery",
     "eval/demo.py",
     "eval/check.py",
     "eval/report.py",

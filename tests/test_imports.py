@@ -32,6 +32,7 @@ WITHOUT_TRAINING = (
     "eval.cost",
     "eval.decoupling",
     "eval.fvd",
+    "eval.gallery.__main__",
     "eval.pseudo_dit",
     "eval.reconstruction",
     "eval.report",

@@ -22,7 +22,6 @@ from data.video.frames import to_float, to_uint8, write_video
 from eval.classifier import TrainingConfig, accuracy
 from eval.generation.sweep import Judge
 from eval.report import all_videos
-from generator.diffusion.schedulers import name_of
 from generator.draw import Sampling, draw, open_pipeline
 from generator.grid import film_strips, labelled_grid
 from generator.pipeline import VidTwinPipeline
@@ -83,12 +82,10 @@ def measure(
     """Figures of each way of drawing, its videos, and the donors."""
     judge = Judge(args.run, args.data, args.classifier_steps)
     donors = Donors.of(judge.test, args.num, pipeline)
-    classes, config = len(pipeline.config.classes), pipeline.config
+    classes = len(pipeline.config.classes)
     # Another class than the donor's: motion that leaks from structure would count as wrong.
     others = (donors.labels + 1 + torch.arange(len(donors.labels)) % (classes - 1)) % classes
-    interval = tuple(config.guidance_interval)
-    name = name_of(pipeline.scheduler)
-    together = Sampling(config.num_inference_steps, config.guidance_scale, interval, name, batch_size=BATCH)
+    together = Sampling.saved(pipeline, batch_size=BATCH)
     ways = {
         "together": (others, together, None),
         "dynamics for a given structure": (others, together, "structure"),

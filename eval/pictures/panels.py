@@ -1,4 +1,4 @@
-"""Pictures of a run on the built-in data set: panels, swaps, and the README's strip."""
+"""Pictures of a run on the built-in data set: panels and swaps."""
 
 from pathlib import Path
 
@@ -18,12 +18,11 @@ from generator.grid import labelled_grid
 
 SHOWN = 6
 SMALLEST = 144  # pixels that a shown video is high at least
-COLUMNS = 3  # of the samples beside the strip's three rows of panels
 
 
 @torch.inference_mode()
-def draw_pictures(model: VidTwin, test: ClipDataset, samples: Tensor | None, out: Path) -> None:
-    """`panels.mp4/.png`, `swap.mp4`, and of samples, uint8 `n t h w c`, the README's `strip.webp`."""
+def draw_pictures(model: VidTwin, test: ClipDataset, out: Path) -> None:
+    """`panels.mp4/.png` and `swap.mp4`."""
     video, captions = shown_clips(model, test)
     panels = enlarged(four_views(model, video))
     grid = labelled_grid(panels, [f"{name}: {', '.join(PANELS)}" for name in captions])
@@ -31,9 +30,6 @@ def draw_pictures(model: VidTwin, test: ClipDataset, samples: Tensor | None, out
     moments = F.pad(panels[:, torch.linspace(0, panels.shape[1] - 1, 4).long()], (0, 0, 0, 12), value=255)
     Image.fromarray(rearrange(moments, "n f h w c -> (n h) (f w) c").numpy()).save(out / "panels.png")
     write_video(out / "swap.mp4", labelled_grid(enlarged(swap(model, video)), captions), test.fps)
-    if samples is not None and len(samples) >= 3 * COLUMNS and samples.shape[1] == video.shape[2]:
-        shown = enlarged(rearrange(samples[: 3 * COLUMNS], "n t h w c -> n c t h w"))
-        write_strip(out / "strip.webp", panels[:3], shown, test.fps)
 
 
 def shown_clips(model: VidTwin, test: ClipDataset) -> tuple[Tensor, list[str]]:
@@ -60,12 +56,3 @@ def enlarged(video: Tensor) -> Tensor:
     """uint8 `n c t h w` to `n t H W c`; of small videos every pixel becomes a square."""
     scale = -(-SMALLEST // video.shape[-2])
     return rearrange(video, "n c t h w -> n t h w c").repeat_interleave(scale, 2).repeat_interleave(scale, 3)
-
-
-def write_strip(path: Path, panels: Tensor, samples: Tensor, fps: float) -> None:
-    """An animation: rows of the four panels, beside them generated videos."""
-    left = rearrange(panels, "n t h w c -> t (n h) w c")
-    right = rearrange(samples, "(r k) t h w c -> t (r h) (k w) c", k=COLUMNS)
-    gap = torch.full((*left.shape[:2], 12, 3), 255, dtype=torch.uint8)
-    frames = [Image.fromarray(frame.numpy()) for frame in torch.cat([left, gap, right], dim=2)]
-    frames[0].save(path, save_all=True, append_images=frames[1:], duration=round(1000 / fps), loop=0, quality=80)

@@ -63,13 +63,22 @@ def _score_said(score: dict | None) -> str:
 def draw_swaps(clips: Tensor, labels: Tensor, names: tuple[str, ...], twins: Twins, fps: float, out: Path) -> None:
     """`swaps.mp4` and `.png`: structure of each row's clip with dynamics of each column's; on the diagonal both."""
     places = torch.tensor([int(torch.nonzero(labels == label)[0]) for label in labels.unique()[:SHOWN]])
+    grid, captions = swap_table(clips, [names[labels[place]] for place in places], twins, places)
+    columns = len(places) + 1
+    write_video(out / "swaps.mp4", labelled_grid(grid, captions, columns), fps)
+    film_strips(grid, captions, MOMENTS, columns).save(out / "swaps.png")
+
+
+def swap_table(clips: Tensor, titles: list[str], twins: Twins, places: Tensor) -> tuple[Tensor, list[str]]:
+    """Swaps between the clips at these places, uint8 `n c t h w`, of `twins`, with the clips at both margins.
+
+    Returns:
+        uint8 `(p + 1)² t h w c` row by row, and what stands above each.
+    """
     count, donors = len(places), clips[places]
     rows = twins(places.repeat_interleave(count), places.repeat(count)).split(count)
-    titles = [names[labels[place]] for place in places]
     cells, captions = [torch.full_like(donors[:1], 255), donors], ["", *(f"dynamics: {name}" for name in titles)]
     for donor, title, joined in zip(donors, titles, rows, strict=True):
         cells += [donor[None], joined]
         captions += [f"structure: {title}", *[""] * count]
-    grid = rearrange(torch.cat(cells), "n c t h w -> n t h w c")
-    write_video(out / "swaps.mp4", labelled_grid(grid, captions, count + 1), fps)
-    film_strips(grid, captions, MOMENTS, count + 1).save(out / "swaps.png")
+    return rearrange(torch.cat(cells), "n c t h w -> n t h w c"), captions

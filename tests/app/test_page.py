@@ -239,7 +239,7 @@ def test_when_it_ends_nothing_of_it_is_left(browser, server):
 
 def test_wrong_calls_are_one_line(capsys, tmp_path):
     assert main(["--weights", str(tmp_path)]) == 2
-    assert "holds no weights" in capsys.readouterr().err
+    assert "holds no autoencoder" in capsys.readouterr().err
     assert main(["--weights", str(tmp_path), "--prot", "1"]) == 2
     assert "did you mean --port?" in capsys.readouterr().err
 

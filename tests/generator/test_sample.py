@@ -114,6 +114,20 @@ def test_the_record_is_enough_to_draw_them_again(weights, tmp_path):
     assert said["sha256"].keys() == {"transformer", "autoencoder"}
 
 
+def test_a_runs_samples_go_into_the_run_and_those_of_other_weights_where_they_are_told(
+    weights, tmp_path, monkeypatch, capsys
+):
+    (tmp_path / "runs/mine/generator/weights").mkdir(parents=True)
+    (tmp_path / "runs/mine/generator/weights/ema").symlink_to(weights)
+    monkeypatch.chdir(tmp_path)
+    assert sample.main(["--weights", "runs/mine", "--num", "1"]) == 0
+    assert "runs/mine/samples/grid.png" in capsys.readouterr().out
+    alone, _ = drawn(weights, tmp_path / "alone", "--num", 1)
+    assert equal(load_file(tmp_path / "runs/mine/samples" / SAMPLES), alone)
+    assert sample.main(["--weights", str(weights), "--num", "1"]) == 2
+    assert "say with --out where the samples go" in capsys.readouterr().err
+
+
 def test_classes_take_turns_and_are_balanced_where_that_is_asked_for(weights):
     pipeline = load_pipeline(weights)
     assert sample.chosen_classes(pipeline, "", 20, balanced=True) == list(range(10))
