@@ -1,5 +1,7 @@
 """FLOPs of a VidTwin, counted on meta tensors."""
 
+from functools import cache
+
 import torch
 
 from autoencoder.config import VidTwinConfig
@@ -19,6 +21,7 @@ def inference_flops(config: VidTwinConfig, batch: int = 1) -> dict[str, int]:
         }
 
 
+@cache
 def training_flops(config: VidTwinConfig) -> int:
     """Of one clip's forward and backward pass through the autoencoder, loss networks aside."""
     with torch.device("meta"):

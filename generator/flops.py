@@ -1,6 +1,7 @@
 """FLOPs of a DiT, counted on meta tensors."""
 
 from dataclasses import asdict
+from functools import cache
 
 import torch
 
@@ -12,6 +13,7 @@ from runtime.flops import count_flops
 from runtime.random import generator
 
 
+@cache
 def training_flops(model: DiTConfig, diffusion: DiffusionConfig) -> int:
     """Of one clip's forward and backward pass, the mean of steps with and without context, counted on meta tensors."""
     with torch.device("meta"):

@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Callable
+from functools import cache
 
 import torch
 from torch.utils.flop_counter import FlopCounterMode
@@ -19,10 +20,12 @@ def count_flops(run: Callable[[], object]) -> int:
     return counter.get_total_flops()
 
 
+@cache
 def matmul_rate(device: torch.device, dtype: torch.dtype) -> float:
     """FLOP/s of the fastest of a few large square matrix products: the ceiling of everything that is trained here.
 
-    Of random numbers: a GPU draws less power on constant ones, and runs faster than on anything real.
+    Measured once in a process, of random numbers: a GPU draws less power on constant ones, and runs faster than on
+    anything real.
     """
     n = SIDES[device.type]
     a, b = torch.randn(2, n, n, device=device, dtype=dtype, generator=generator("matmul rate", device=device))

@@ -1,6 +1,8 @@
 """How every script starts and ends: quiet libraries, one-line errors, meaningful exit codes."""
 
+import atexit
 import functools
+import gc
 import logging
 import signal
 import sys
@@ -10,6 +12,8 @@ from collections.abc import Callable
 from runtime.errors import Preempted, SaidByMain, UserError
 
 NOISY_LOGGERS = ("DeepSpeed", "diffusers", "torch.utils.cpp_extension", "py.warnings")
+
+atexit.register(gc.freeze)  # or Python, as it ends, would take a second to search the large libraries for garbage
 
 
 def quiet_libraries() -> None:

@@ -37,11 +37,15 @@ class Worker(ForkServerProcess):
 
 
 class DeafWorkers(ForkServerContext):
-    """A way to start processes for a `DataLoader`'s `multiprocessing_context`."""
+    """A way to start processes: a `DataLoader`'s `multiprocessing_context`, a pool's `mp_context`.
+
+    The server from which they are forked imports PyTorch, once for all of them.
+    """
 
     Process = Worker
 
     def __init__(self) -> None:
+        self.set_forkserver_preload(["torch"])
         for helper in (resource_tracker, forkserver):  # the tracker, once started, lets some signals through
             with deaf():
                 helper.ensure_running()

@@ -1,6 +1,8 @@
 """What several tests need: two threads, no GPU, a small built-in data set, tiny configurations, one process group."""
 
+import fcntl
 import os
+import shutil
 import socket
 import subprocess
 import sys
@@ -56,13 +58,31 @@ def processes():
 
 
 @pytest.fixture(scope="session")
-def builtin_set(tmp_path_factory):
+def made_once(tmp_path_factory):
+    """Have a folder made by the first worker that asks for it; the others wait for it. Nobody changes what is in it."""
+    own = tmp_path_factory.getbasetemp()
+    shared = (own.parent if "PYTEST_XDIST_WORKER" in os.environ else own) / "shared"
+    shared.mkdir(exist_ok=True)
+
+    def folder(name, make):
+        place, done = shared / name, shared / f"{name}.done"
+        with open(shared / f"{name}.lock", "w") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            if not done.exists():
+                shutil.rmtree(place, ignore_errors=True)  # of a worker that failed in the middle
+                make(place)
+                done.touch()
+        return place
+
+    return folder
+
+
+@pytest.fixture(scope="session")
+def builtin_set(made_once):
     """A built-in data set of ten classes with four videos each."""
     from data.synthetic.dataset import write_dataset
 
-    root = tmp_path_factory.mktemp("builtin")
-    write_dataset(root, videos_per_class=4, seed=0)
-    return root
+    return made_once("builtin", lambda root: write_dataset(root, videos_per_class=4, seed=0))
 
 
 @pytest.fixture(scope="session")
@@ -74,7 +94,7 @@ def configs(tmp_path_factory):
 
 
 @pytest.fixture(scope="session")
-def stage1_run(tmp_path_factory, processes, builtin_set, configs):
+def stage1_run(made_once, processes, builtin_set, configs):
     """A tiny trained autoencoder with its latents: `runs/x` as stage one leaves it."""
     from autoencoder.cache import CacheConfig, cache_split
     from autoencoder.model import VidTwin
@@ -83,26 +103,27 @@ def stage1_run(tmp_path_factory, processes, builtin_set, configs):
     from runtime.config import load
     from runtime.weights import load_model
 
-    run = tmp_path_factory.mktemp("runs") / "stage1"
-    config = load(Stage1Config, configs / "stage1.yaml", ["--run", str(run), "--data.root", str(builtin_set)])
-    train(config)
-    for split in ("train", "test"):
-        settings = CacheConfig(run=str(run), shard_size=8, batch_size=4)
-        cache_split(settings, config, load_model(VidTwin, run / "weights" / "ema"), split)
-    return run
+    def make(run):
+        config = load(Stage1Config, configs / "stage1.yaml", ["--run", str(run), "--data.root", str(builtin_set)])
+        train(config)
+        for split in ("train", "test"):
+            settings = CacheConfig(run=str(run), shard_size=8, batch_size=4)
+            cache_split(settings, config, load_model(VidTwin, run / "weights" / "ema"), split)
+
+    return made_once("stage1", make)
 
 
 @pytest.fixture(scope="session")
-def stage2_run(tmp_path_factory, stage1_run, configs):
+def stage2_run(made_once, stage1_run, configs):
     """A tiny trained generator on those latents."""
     from generator.stage2 import Stage2Config
     from generator.train import train
     from runtime.config import load
 
-    run = tmp_path_factory.mktemp("runs") / "stage2"
     places = ["--cache", str(stage1_run / "latents/train"), "--autoencoder", str(stage1_run / "weights/ema")]
-    train(load(Stage2Config, configs / "stage2.yaml", ["--run", str(run), *places]))
-    return run
+    return made_once(
+        "stage2", lambda run: train(load(Stage2Config, configs / "stage2.yaml", ["--run", str(run), *places]))
+    )
 
 
 def clean_environment() -> dict[str, str]:
@@ -124,21 +145,44 @@ def free_port():
 
 
 @pytest.fixture(scope="session")
-def launch(tmp_path_factory):
-    """Run a module of the project in `ranks` processes from a folder that is not the project's."""
+def start(tmp_path_factory):
+    """Start `python COMMAND`, a fork that has the large libraries, from a folder that is not the project's."""
+    from tests.processes import Server
+
+    server = Server()
+
+    def process(*command: str, env: dict[str, str] | None = None):
+        place = tmp_path_factory.mktemp("process")
+        (place / "elsewhere").mkdir()
+        return server.start(*command, env=clean_environment() | (env or {}), cwd=place / "elsewhere", folder=place)
+
+    yield process
+    server.close()
+
+
+@pytest.fixture(scope="session")
+def start_ranks(start, free_port):
+    """Start the processes of a run, placed as torchrun does it."""
+
+    def processes(*command: str, ranks: int, env: dict[str, str] | None = None):
+        place = {"WORLD_SIZE": str(ranks), "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(free_port())} | (env or {})
+        return [
+            start(*command, env=place | {"RANK": str(rank), "LOCAL_RANK": str(rank)} if ranks > 1 else env)
+            for rank in range(ranks)
+        ]
+
+    return processes
+
+
+@pytest.fixture(scope="session")
+def launch(start_ranks):
+    """Run a module of the project to its end, in `ranks` processes; its code is 0 if all of them end well."""
 
     def run(module: str, *arguments: str, ranks: int = 1, env: dict[str, str] | None = None):
-        launcher = ["-m", "torch.distributed.run", "--nproc-per-node", str(ranks)] if ranks > 1 else []
-        called = ["-m", *(["--"] if ranks > 1 else []), module, *arguments]
-        return subprocess.run(
-            [sys.executable, *launcher, *called],
-            cwd=tmp_path_factory.mktemp("elsewhere"),
-            env=clean_environment() | (env or {}),
-            capture_output=True,
-            text=True,
-            timeout=300,
-            check=False,
-        )
+        started = start_ranks("-m", module, *arguments, ranks=ranks, env=env)
+        out, err = ("".join(each) for each in zip(*(process.communicate() for process in started), strict=True))
+        code = max((process.returncode for process in started), key=abs)
+        return subprocess.CompletedProcess([module, *arguments], code, out, err)
 
     return run
 

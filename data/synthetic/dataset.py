@@ -10,11 +10,8 @@ written last, mark a complete set. With `--seconds 8` the same videos go on for 
 
 import json
 import os
-import signal
 import sys
-import threading
 from concurrent.futures import ProcessPoolExecutor, as_completed
-from multiprocessing import get_context, parent_process
 from pathlib import Path
 
 import torch
@@ -28,6 +25,7 @@ from runtime.files import write_text
 from runtime.options import OptionParser
 from runtime.progress import track
 from runtime.script import script
+from runtime.workers import DeafWorkers
 
 
 def write_dataset(root: Path, videos_per_class: int, seed: int, seconds: float | None = None) -> int:
@@ -77,20 +75,14 @@ def _claim(root: Path, settings: dict[str, int | float]) -> None:
 
 def _write_clips(jobs: list[tuple[Path, str, int, int, float | None]]) -> None:
     workers = min(os.cpu_count() or 1, len(jobs))
-    pool = ProcessPoolExecutor(workers, mp_context=get_context("spawn"), initializer=_start_worker)
+    # An interrupt is left to this process, which finishes the clips in hand.
+    pool = ProcessPoolExecutor(workers, mp_context=DeafWorkers(), initializer=torch.set_num_threads, initargs=(1,))
     futures = [pool.submit(write_clip, *job) for job in jobs]
     try:
         for done in track(as_completed(futures), len(jobs), "writing", "videos"):
             done.result()
     finally:
         pool.shutdown(cancel_futures=True)
-
-
-def _start_worker() -> None:
-    """Keep to one core, leave interrupts to the parent, which finishes the clips in hand, and end with it if killed."""
-    torch.set_num_threads(1)
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    threading.Thread(target=lambda: (parent_process().join(), os._exit(1)), daemon=True).start()
 
 
 @script

@@ -1,10 +1,10 @@
 """The served page in a browser: every tab used with a real file, no other machine asked, nothing left behind."""
 
 import json
+import re
 import signal
 import socket
-import subprocess
-import sys
+import time
 import urllib.error
 import urllib.request
 from html.parser import HTMLParser
@@ -14,7 +14,6 @@ import pytest
 
 from app.__main__ import main
 from data.video.frames import probe
-from tests.conftest import clean_environment
 
 pytestmark = pytest.mark.skipif(find_spec("gradio") is None, reason="Gradio is not installed: make app")
 
@@ -26,22 +25,14 @@ HARMLESS = "Method not implemented."
 class Server:
     """The command itself, and where it keeps its files."""
 
-    def __init__(self, run, place):
+    def __init__(self, start, run, place):
         self.place = place
-        self.process = subprocess.Popen(
-            [sys.executable, "-m", "app", "--weights", str(run), "--port", str(PORTS[0])],
-            env=clean_environment() | {"TMPDIR": str(place)},
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-        )
-        said = ""
-        for line in self.process.stdout:
-            said += line
-            if " is shown at " in line:
-                self.address = line.split(" is shown at ")[1].split()[0]
-                return
-        raise AssertionError(said)
+        command = ("-m", "app", "--weights", str(run), "--port", str(PORTS[0]))
+        self.process = start(*command, env={"TMPDIR": str(place)})
+        while not (found := re.search(r" is shown at (\S+)\s", self.process.said())):
+            assert self.process.poll() is None, self.process.communicate()
+            time.sleep(0.05)
+        self.address = found[1]
 
     def files(self):
         return sorted(path for path in self.place.rglob("*") if path.is_file())
@@ -56,9 +47,9 @@ PORTS = []
 
 
 @pytest.fixture(scope="module")
-def server(app_run, tmp_path_factory, free_port):
+def server(app_run, start, tmp_path_factory, free_port):
     PORTS[:] = [free_port()]
-    found = Server(app_run, tmp_path_factory.mktemp("temporary"))
+    found = Server(start, app_run, tmp_path_factory.mktemp("temporary"))
     yield found
     if found.process.poll() is None:
         found.stop()
@@ -141,11 +132,10 @@ print(json.dumps([[fn.queue, fn.concurrency_id, fn.concurrency_limit, fn.api_vis
 """
 
 
-def test_jobs_wait_for_one_another_and_none_has_an_interface(app_run, tmp_path):
-    settings = clean_environment() | {"GRADIO_TEMP_DIR": str(tmp_path)}
-    command = [sys.executable, "-c", JOBS, str(app_run)]
-    done = subprocess.run(command, env=settings, capture_output=True, text=True, check=True)
-    events = json.loads(done.stdout.splitlines()[-1])
+def test_jobs_wait_for_one_another_and_none_has_an_interface(app_run, start, tmp_path):
+    out, err = start("-c", JOBS, str(app_run), env={"GRADIO_TEMP_DIR": str(tmp_path)}).communicate()
+    assert out, err
+    events = json.loads(out.splitlines()[-1])
     assert sum(queued for queued, *_ in events) > 12
     assert {(name, limit) for queued, name, limit, _ in events if queued} == {("models", 1)}
     assert {visibility for *_, visibility in events} == {"private"}
@@ -244,12 +234,11 @@ def test_wrong_calls_are_one_line(capsys, tmp_path):
     assert "did you mean --port?" in capsys.readouterr().err
 
 
-def test_a_port_that_is_taken_is_one_line(app_run):
+def test_a_port_that_is_taken_is_one_line(app_run, launch):
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
         taken.listen()
         port = taken.getsockname()[1]
-        command = [sys.executable, "-m", "app", "--weights", str(app_run), "--port", str(port)]
-        done = subprocess.run(command, env=clean_environment(), capture_output=True, text=True, check=False)
+        done = launch("app", "--weights", str(app_run), "--port", str(port))
     assert done.returncode == 2
     assert done.stderr.strip().splitlines()[-1].startswith(f"error: cannot listen at 127.0.0.1:{port}")

@@ -37,7 +37,7 @@ def test_a_row_is_what_was_measured(processes, config):
     assert 1e8 < row.peak_memory < 1e11
 
 
-@pytest.mark.parametrize("what", ["encode", "decode", "forward"])
+@pytest.mark.parametrize("what", [pytest.param("encode", marks=pytest.mark.full), "decode", "forward"])
 def test_rows_are_compiled_where_the_configuration_says_so(processes, config, monkeypatch, what):
     graphs = []
 

@@ -1,16 +1,13 @@
 """Caching latents: the same bytes however many processes write and however often they are killed."""
 
 import json
-import os
 import random
 import shutil
 import signal
 import subprocess
-import sys
 import time
 from dataclasses import replace
 from itertools import pairwise
-from pathlib import Path
 
 import pytest
 import torch
@@ -30,7 +27,6 @@ from runtime.config import dump, load
 from runtime.errors import UserError
 from runtime.weights import load_model
 
-ROOT = Path(__file__).parents[2]
 SETTINGS = ("--splits", "[train]", "--clips_per_video", "3", "--shard_size", "8", "--batch_size", "4")
 
 # Runs the caching in a process that kills itself on the n-th call of `Path.replace` on a file with this suffix,
@@ -76,17 +72,7 @@ def cached_run(copy_run, whole):
     return run
 
 
-def start(*command):
-    """A process of its own, of as many threads as this one: they decide the last bits."""
-    inherited = {k: v for k, v in os.environ.items() if k not in ("RANK", "WORLD_SIZE", "LOCAL_RANK", "MASTER_PORT")}
-    return subprocess.Popen(
-        [sys.executable, *command],
-        env={**inherited, "OMP_NUM_THREADS": str(torch.get_num_threads())},
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-        cwd=ROOT,
-    )
+THREADS = {"OMP_NUM_THREADS": str(torch.get_num_threads())}  # of every process alike: they decide the last bits
 
 
 def cached(run, split="train"):
@@ -124,9 +110,9 @@ def test_data_sets_that_training_saw_besides_are_not_cached(copy_run, whole, bui
         ("before", "manifest.json", 1, 12),  # all shards are there, the mark of completeness is not
     ],
 )
-def test_a_kill_loses_at_most_a_shard_and_changes_no_byte(copy_run, whole, moment, suffix, call, shards):
+def test_a_kill_loses_at_most_a_shard_and_changes_no_byte(copy_run, whole, start, moment, suffix, call, shards):
     run = copy_run("run")
-    killed = start("-c", KILLED, moment, suffix, str(call), "--run", str(run), *SETTINGS)
+    killed = start("-c", KILLED, moment, suffix, str(call), "--run", str(run), *SETTINGS, env=THREADS)
     killed.communicate()
     assert killed.returncode == -signal.SIGKILL
     left = cached(run)
@@ -139,14 +125,14 @@ def test_a_kill_loses_at_most_a_shard_and_changes_no_byte(copy_run, whole, momen
 
 
 @pytest.mark.full
-def test_twenty_kills_at_random_moments_change_no_byte(copy_run, whole):
+def test_twenty_kills_at_random_moments_change_no_byte(copy_run, whole, start):
     """Each kill after some more files have appeared, or been begun."""
     run, draw, kills = copy_run("run"), random.Random(0), 0
     while kills < 20:
         if len(list((run / "latents" / "train").glob("shard_*.safetensors"))) >= 9:
             shutil.rmtree(run / "latents")
         before = {path: path.stat().st_mtime_ns for path in run.rglob("latents/train/*")}
-        process = start("-m", "autoencoder.cache", "--run", str(run), *SETTINGS)
+        process = start("-m", "autoencoder.cache", "--run", str(run), *SETTINGS, env=THREADS)
         patience, wanted = time.monotonic() + 60, draw.randrange(1, 4)
         while process.poll() is None and time.monotonic() < patience:
             after = {path: path.stat().st_mtime_ns for path in run.rglob("latents/train/*") if path.exists()}
@@ -163,8 +149,8 @@ def test_twenty_kills_at_random_moments_change_no_byte(copy_run, whole):
 
 
 def test_two_processes_write_what_one_does(copy_run, whole, launch):
-    run, threads = copy_run("run"), {"OMP_NUM_THREADS": str(torch.get_num_threads())}
-    done = launch("autoencoder.cache", "--run", str(run), *SETTINGS, ranks=2, env=threads)
+    run = copy_run("run")
+    done = launch("autoencoder.cache", "--run", str(run), *SETTINGS, ranks=2, env=THREADS)
     assert done.returncode == 0, done.stderr
     assert cached(run) == whole
 

@@ -23,7 +23,9 @@ def tiny(configs):
     return ["--config", str(configs / "stage1.yaml"), *SIZE, *LOSSES]
 
 
-@pytest.mark.parametrize(("precision", "recompute"), [("fp32", "false"), ("bf16", "true")])
+@pytest.mark.parametrize(
+    ("precision", "recompute"), [pytest.param("fp32", "false", marks=pytest.mark.full), ("bf16", "true")]
+)
 def test_what_is_traced_is_what_real_tensors_take(tiny, monkeypatch, precision, recompute):
     settings = ["--engine.precision", precision, "--engine.checkpoint_activations", recompute]
     config = load(Stage1Config, tiny[1], [*tiny[2:], *settings, "--model.decoder_depth", "3"])

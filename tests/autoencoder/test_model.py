@@ -87,7 +87,8 @@ def test_non_square_odd_grid_has_the_shapes_its_config_says(model, video):
 
 
 @torch.inference_mode()
-def test_encode_and_decode_are_one_graph_each(model, video):
+def test_encode_and_decode_are_one_graph_each(video):
+    model = VidTwin(**FIELDS | {"encoder_depth": 1, "decoder_depth": 1, "qformer_depth": 2}).eval()
     encode, decode = (torch.compile(method, backend="eager", fullgraph=True) for method in (model.encode, model.decode))
     decoded = decode(encode(video).mode())
     assert torch.equal(decoded, model.decode(model.encode(video).mode()))

@@ -6,9 +6,7 @@ import random
 import shutil
 import signal
 import subprocess
-import sys
 import time
-from pathlib import Path
 
 import psutil
 import pytest
@@ -24,7 +22,7 @@ from runtime.errors import Preempted, UserError
 from runtime.training import checkpoint
 
 GAN = ["--loss.adversarial", "0.05", "--loss.disc_start", "2", "--model.height", "32", "--model.width", "32"]
-ROOT = Path(__file__).parents[2]
+THREADS = {"OMP_NUM_THREADS": str(torch.get_num_threads())}  # of every process alike: they decide the last bits
 
 # Runs stage one in a process that kills itself on the n-th call of one of checkpoint's functions.
 KILLED = """
@@ -76,19 +74,6 @@ def configure(arguments):
     return make
 
 
-def start(*command, launcher=(), **options):
-    """A process of its own, of as many threads (they decide the last bits), with nothing of this one's rank."""
-    inherited = {k: v for k, v in os.environ.items() if k not in ("RANK", "WORLD_SIZE", "LOCAL_RANK", "MASTER_PORT")}
-    return subprocess.Popen(
-        [sys.executable, *launcher, *command],
-        env={**inherited, "OMP_NUM_THREADS": str(torch.get_num_threads())},
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-        **options,
-    )
-
-
 def weights(run, kind="raw"):
     return load_file(run / "weights" / kind / "diffusion_pytorch_model.safetensors")
 
@@ -126,9 +111,9 @@ def wait_for_steps(run, count, process):
         pytest.param("remove_older", 2, 6, marks=pytest.mark.full),
     ],
 )
-def test_a_kill_inside_a_save_loses_nothing(processes, arguments, configure, tmp_path, point, call, left_at):
+def test_a_kill_inside_a_save_loses_nothing(processes, arguments, configure, start, tmp_path, point, call, left_at):
     train(configure("whole", *GAN))
-    killed = start("-c", KILLED, point, str(call), *arguments("run", *GAN), cwd=ROOT)
+    killed = start("-c", KILLED, point, str(call), *arguments("run", *GAN), env=THREADS)
     killed.communicate()
     assert killed.returncode == -signal.SIGKILL
     newest = checkpoint.newest_complete(tmp_path / "run" / "checkpoints")
@@ -138,7 +123,7 @@ def test_a_kill_inside_a_save_loses_nothing(processes, arguments, configure, tmp
 
 
 @pytest.mark.full
-def test_twenty_kills_at_random_moments_lose_nothing(processes, arguments, configure, tmp_path):
+def test_twenty_kills_at_random_moments_lose_nothing(processes, arguments, configure, start, tmp_path):
     """Thirty steps over several epochs, saved after every second one, so that many of the kills fall into a save.
 
     Each life continues what the one before left, until the run is at its end; then another begins.
@@ -149,7 +134,7 @@ def test_twenty_kills_at_random_moments_lose_nothing(processes, arguments, confi
     while kills < 20:
         before = numbers(run)
         goal = newest_step(run) + draw.randrange(1, 12)
-        process = start("-m", "autoencoder.train", *arguments("run", *settings), cwd=ROOT)
+        process = start("-m", "autoencoder.train", *arguments("run", *settings), env=THREADS)
         while process.poll() is None and (numbers(run) == before or numbers(run).count("\n") < goal):
             time.sleep(0.02)
         time.sleep(draw.random() * 0.3)
@@ -177,10 +162,10 @@ def step_of(place):
     return int(place.name.removeprefix("step_"))
 
 
-def test_a_signal_to_one_of_two_processes_stops_both_at_one_step(arguments, processes, configure, tmp_path):
+def test_a_signal_to_one_of_two_processes_stops_both_at_one_step(arguments, start, tmp_path):
     settings = ["--loop.steps", "3000", "--loop.save_every", "0"]
     launcher = ("-m", "torch.distributed.run", "--nproc-per-node", "2", "-m", "--")
-    process = start("autoencoder.train", *arguments("run", *settings), launcher=launcher, cwd=ROOT)
+    process = start(*launcher, "autoencoder.train", *arguments("run", *settings))
     wait_for_steps(tmp_path / "run", 3, process)
     ranks = [child for child in psutil.Process(process.pid).children() if "autoencoder.train" in child.cmdline()]
     assert len(ranks) == 2
@@ -194,11 +179,10 @@ def test_a_signal_to_one_of_two_processes_stops_both_at_one_step(arguments, proc
 
 
 @pytest.mark.full
-def test_a_signal_to_every_process_of_a_run_loses_nothing(arguments, processes, configure, tmp_path, capsys):
+def test_a_signal_to_every_process_of_a_run_loses_nothing(arguments, processes, configure, start, tmp_path, capsys):
     """Also to the workers that decode for it: it needs their batches until it has saved."""
     settings = ["--data.in_memory", "false", "--data.workers", "2", "--data.prefetch", "1", "--loop.save_every", "0"]
-    process = start("-m", "autoencoder.train", *arguments("run", *settings, "--loop.steps", "3000"), cwd=ROOT,
-                    start_new_session=True)  # fmt: skip
+    process = start("-m", "autoencoder.train", *arguments("run", *settings, "--loop.steps", "3000"), env=THREADS)
     wait_for_steps(tmp_path / "run", 3, process)
     family = psutil.Process(process.pid).children(recursive=True)
     os.killpg(process.pid, signal.SIGTERM)
@@ -235,7 +219,7 @@ def test_a_run_that_is_asked_to_stop_continues_exactly(processes, configure, tmp
     assert signal.getsignal(signal.SIGTERM) is signal.SIG_DFL
 
 
-def test_a_second_signal_ends_at_once():
+def test_a_second_signal_ends_at_once(start):
     code = """
 import signal, time
 from runtime.preemption import StopRequest
@@ -246,7 +230,7 @@ with StopRequest() as stop:
     time.sleep(0.6)
     signal.raise_signal(signal.SIGTERM)
 """
-    process = start("-c", code, cwd=ROOT)
+    process = start("-c", code)
     assert process.communicate() == ("", "")
     assert process.returncode == -signal.SIGTERM
 
@@ -298,13 +282,11 @@ def test_too_many_such_steps_end_the_run_with_a_checkpoint(processes, configure,
     assert not (tmp_path / "run" / "checkpoints" / "best").exists()
 
 
-def test_what_goes_wrong_on_one_rank_concerns_all(arguments, tmp_path):
+def test_what_goes_wrong_on_one_rank_concerns_all(arguments, start_ranks, tmp_path):
     """A loss that is no number on one rank is left out on both; an error on one ends both and is named."""
-    (tmp_path / "uneven.py").write_text(UNEVEN)
-    launcher = ("-m", "torch.distributed.run", "--nproc-per-node", "2", "--", str(tmp_path / "uneven.py"))
-    process = start(*arguments("run"), launcher=launcher, cwd=ROOT)
-    out, said = process.communicate(timeout=120)
-    assert process.returncode != 0
+    ranks = start_ranks("-c", UNEVEN, *arguments("run"), ranks=2)
+    (out, _), (_, said) = (process.communicate(timeout=120) for process in ranks)
+    assert all(process.returncode != 0 for process in ranks)
     assert "stage1: rank 1 failed at step 3" in said
     assert "out of luck" in said
     assert "not finite at step 2 on" in out

@@ -26,7 +26,7 @@ PLACES = 50
 def whole(tmp_path_factory, builtin_set):
     """MPEG-4 in AVI without B-frames, and H.264 in mp4 with them."""
     path = tmp_path_factory.mktemp("whole") / "h264.mp4"
-    first = next((builtin_set / "UCF-101").rglob("*.avi"))
+    first = min((builtin_set / "UCF-101").rglob("*.avi"))
     frames = torch.stack(list(stream_frames(first)))[:, ::2, ::2]
     write_video(path, frames, 25)
     return first.read_bytes(), path.read_bytes()
@@ -60,8 +60,9 @@ def test_a_damaged_file_is_named_or_read_as_a_decode_from_its_start(tmp_path, wh
     readable = [each for each in found if isinstance(each, VideoInfo)]
     assert len(readable) > PLACES // 2
     assert all(each.frames > 0 for each in readable)
-    if change is cut:  # in front of an AVI file's index, which comes last, something is lost
-        assert all(each.problem or each.path.stat().st_size > 0.99 * len(whole[0]) for each in readable)
+    if change is cut:  # something is lost but in an AVI file's index and an mp4's last notes, which come last
+        sizes = {".avi": len(whole[0]), ".mp4": len(whole[1])}
+        assert all(each.problem or each.path.stat().st_size > 0.99 * sizes[each.path.suffix] for each in readable)
     for info in readable[::4]:
         indices = [0, info.frames // 2, info.frames - 1]
         expected = list(islice(stream_frames(info.path), info.frames))

@@ -1,9 +1,6 @@
 """Metrics of features: alone, in a collection, and on two processes."""
 
 import json
-import subprocess
-import sys
-from pathlib import Path
 
 import pytest
 import torch
@@ -12,9 +9,7 @@ from data.video.frames import to_float
 from eval.metrics.gaussian import fit, frechet_distance
 from eval.metrics.mmd import kernel_distance
 from runtime.errors import UserError
-from tests.conftest import clean_environment
 
-ROOT = Path(__file__).parents[2]
 DIM = 12
 
 TWO = """
@@ -48,21 +43,13 @@ def metrics():
     return FrechetDistance(DIM), KernelDistance(DIM)
 
 
-def test_two_processes_give_what_one_does_when_one_has_all_of_a_side(tmp_path):
+def test_two_processes_give_what_one_does_when_one_has_all_of_a_side(start_ranks, tmp_path):
     real, generated = features(40, 0, offset=1e4), features(25, 1, offset=1e4)  # where sums about zero lose digits
     torch.save([real, generated], tmp_path / "features.pt")
-    (tmp_path / "two.py").write_text(TWO)
-    launcher = ("-m", "torch.distributed.run", "--nproc-per-node", "2", str(tmp_path / "two.py"))
-    done = subprocess.run(
-        [sys.executable, *launcher, str(tmp_path / "features.pt")],
-        env=clean_environment() | {"PYTHONPATH": str(ROOT)},
-        capture_output=True,
-        text=True,
-        timeout=300,
-        check=False,
-    )
-    assert done.returncode == 0, done.stderr
-    found = json.loads(done.stdout.strip().splitlines()[-1])
+    ranks = start_ranks("-c", TWO, str(tmp_path / "features.pt"), ranks=2)
+    (out, err), _ = (process.communicate() for process in ranks)
+    assert [process.returncode for process in ranks] == [0, 0], err
+    found = json.loads(out.strip().splitlines()[-1])
     assert found[0] == pytest.approx(frechet_distance(fit(real), fit(generated)), rel=1e-9)
     assert found[1] == pytest.approx(kernel_distance(real, generated), rel=1e-9)
 

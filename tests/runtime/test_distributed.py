@@ -2,9 +2,6 @@
 
 import os
 import socket
-import subprocess
-import sys
-from pathlib import Path
 
 import psutil
 import pytest
@@ -12,8 +9,6 @@ import torch
 
 from runtime import distributed, network
 from runtime.errors import UserError
-
-ROOT = Path(__file__).parents[2]
 
 # Three processes, of which the second and the third find themselves on one machine and the first on another.
 THREE = """
@@ -32,17 +27,10 @@ def interfaces_with(address):
     return [name for name, own in psutil.net_if_addrs().items() if address in (each.address for each in own)]
 
 
-def test_processes_find_out_who_shares_their_machine(free_port):
+def test_processes_find_out_who_shares_their_machine(start, free_port):
     """The environment says it under torchrun only."""
-    unset = ("LOCAL_WORLD_SIZE", "LOCAL_RANK", network.SETTING)
-    given = {"PYTHONPATH": str(ROOT), "WORLD_SIZE": "3", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(free_port())}
-    inherited = {name: value for name, value in os.environ.items() if name not in unset}
-    started = [
-        subprocess.Popen(
-            [sys.executable, "-c", THREE], env={**inherited, **given, "RANK": rank}, stdout=subprocess.PIPE, text=True
-        )
-        for rank in "012"
-    ]
+    given = {"WORLD_SIZE": "3", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(free_port())}
+    started = [start("-c", THREE, env=given | {"RANK": rank}) for rank in "012"]
     said = [process.communicate(timeout=60)[0].split() for process in started]
     (loopback,) = interfaces_with("127.0.0.1")
     # Of the cores of the second and third, two are a process's own, and two shared.
