@@ -21,7 +21,7 @@ VENV    := .venv/bin
 SETUP   := .venv/.complete
 # The showcase that comes with the project, where no run is named.
 SHOWN   := $(if $(filter file,$(origin RUN)),,--weights runs/$(RUN))
-PARALLEL := -n auto --maxprocesses 8 --dist loadfile
+PARALLEL := -n auto --maxprocesses 8 --dist loadfile --no-loadscope-reorder
 # One process needs no launcher.
 LAUNCH  := $(if $(filter 1,$(GPUS)),$(VENV)/python -m,$(VENV)/python -m torch.distributed.run --nproc-per-node $(GPUS) -m --)
 

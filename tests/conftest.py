@@ -11,6 +11,13 @@ import pytest
 import torch
 
 torch.set_num_threads(1 if "PYTEST_XDIST_WORKER" in os.environ else 2)  # others use the other cores
+LONGEST = [
+    "test_pipeline.py",
+    "test_stopping.py",
+    "test_documents.py",
+    "test_shipped_configurations.py",
+    "test_training.py",
+]
 GPU_TESTS = "gpu"  # `pytest -m gpu` runs those that need one
 
 TINY_STAGE1 = """
@@ -41,7 +48,11 @@ def pytest_configure(config):
 
 
 def pytest_collection_modifyitems(config, items):
-    """A process sees GPUs for its whole life or never, so those tests have a run of their own."""
+    """The longest files begin, so that no worker is left with one at the end.
+
+    A process sees GPUs for its whole life or never, so those tests have a run of their own.
+    """
+    items.sort(key=lambda item: LONGEST.index(item.path.name) if item.path.name in LONGEST else len(LONGEST))
     if config.option.markexpr != GPU_TESTS:
         for item in items:
             if item.get_closest_marker(GPU_TESTS):

@@ -3,6 +3,7 @@
 from typing import NamedTuple
 
 import torch
+import torch.nn.functional as F
 from einops import rearrange
 from torch import Tensor
 
@@ -44,7 +45,7 @@ def exchange(task: Task, exchanged: Tensor) -> Task:
     Args:
         exchanged: bool, `b / 2`: the pairs that do so; the others stay as they are.
     """
-    exchanged = exchanged.repeat_interleave(2)
+    exchanged = F.pad(exchanged.repeat_interleave(2), (0, len(task.video) % 2))  # without a partner, none
     places = torch.arange(len(exchanged), device=exchanged.device)
     moved_by = torch.where(exchanged, places ^ 1, places)
     channels = torch.rand(len(exchanged), 3, device=exchanged.device).argsort(1)

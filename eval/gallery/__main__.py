@@ -11,11 +11,11 @@ from pathlib import Path
 
 from autoencoder.model import VidTwin
 from data.config import DataConfig
-from eval.gallery.autoencoder import swapped, taken_apart
 from eval.gallery.clips import test_clips
-from eval.gallery.generator import beside_nearest, drawn_anew, of_classes, one_of_each, sampled, with_samples
 from eval.gallery.page import SECTIONS, page
+from eval.gallery.samples import beside_nearest, drawn_anew, of_classes, one_of_each, sampled, with_samples
 from eval.gallery.strip import COLUMNS, Strip, write_strip
+from eval.gallery.twins import swapped, taken_apart
 from generator.draw import open_pipeline
 from generator.pipeline import VidTwinPipeline
 from runtime import distributed

@@ -210,10 +210,10 @@ def test_a_file_that_turns_bad_ends_the_caching(processes, copy_run, builtin_set
     content = victim.read_bytes()
 
     class Vanishing(ChosenClips):
-        def _clip(self, number, video):
+        def window(self, number, video):
             if video == 5:
                 victim.unlink(missing_ok=True)
-            return super()._clip(number, video)
+            return super().window(number, video)
 
     streamed = load(Stage1Config, run / "config.yaml", [*places, "--data.in_memory", "false"])
     with pytest.MonkeyPatch.context() as patch:

@@ -235,6 +235,7 @@ def test_exchanged_clips_move_as_their_partner_does_in_their_own_colours():
     structure, dynamics = model.encode(task.video).mode()
     joined = model.decode(TwinLatents(structure, dynamics[task.moved_by]))
     assert torch.allclose(reconstruction[task.moving], joined[task.moving], atol=1e-5)
+    assert draw_task(video[:5], LossConfig(exchange=1.0)).moved_by.tolist() == [1, 0, 3, 2, 4]
 
 
 def test_only_batch_norm_tells_micro_batches_from_a_batch():

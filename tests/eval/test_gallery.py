@@ -11,12 +11,12 @@ from autoencoder.model import VidTwin
 from data.index import list_split
 from data.video.frames import decode_all, probe, write_video
 from eval.gallery.__main__ import LIMIT, main
-from eval.gallery.autoencoder import taken_apart
 from eval.gallery.clips import test_clips as clips_of
-from eval.gallery.generator import drawn_anew, of_classes
 from eval.gallery.nearest import nearest_clips, windows
 from eval.gallery.page import SECTIONS
+from eval.gallery.samples import drawn_anew, of_classes
 from eval.gallery.strip import Strip, write_strip
+from eval.gallery.twins import taken_apart
 from generator.draw import open_pipeline
 from runtime.errors import UserError
 from runtime.weights import load_model
