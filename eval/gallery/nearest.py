@@ -1,6 +1,7 @@
 """The training clip that is nearest to a video, in its pixels."""
 
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import torch
@@ -38,16 +39,22 @@ def nearest_clips(videos: Tensor, root: Path, rate: float) -> tuple[Tensor, list
     home, files, _, _ = list_split(root, "train", DataConfig.fold)
     flat = rearrange(videos, "n t h w c -> n (t h w c)").float()
     best, clips, titles = torch.full((len(videos),), torch.inf), videos.clone(), [""] * len(videos)
-    for file in track(files, len(files), "looking for training clips like the samples", "videos"):
+
+    def windows_of(file: str) -> Tensor | BadVideo:
         try:
             info = probe(home / file)
-            found = windows(decode_all(info, tuple(videos.shape[2:4])), info.fps, videos.shape[1], rate)
+            return windows(decode_all(info, tuple(videos.shape[2:4])), info.fps, videos.shape[1], rate)
         except BadVideo as error:
-            print(f"{error}; left out", file=sys.stderr)
-            continue
-        for window in found:
-            errors = (flat - window.flatten().float()).square().mean(1)
+            return error
+
+    with ThreadPoolExecutor() as pool:
+        found = track(pool.map(windows_of, files), len(files), "looking for training clips like the samples", "videos")
+        for file, each in zip(files, found, strict=True):
+            if isinstance(each, BadVideo):
+                print(f"{each}; left out", file=sys.stderr)
+                continue
+            errors, nearest = torch.cdist(flat, each.flatten(1).float()).min(1)
             for place in torch.nonzero(errors < best).flatten().tolist():
-                clips[place], titles[place] = window, title(home / file)
+                clips[place], titles[place] = each[nearest[place]], title(home / file)
             best = torch.minimum(best, errors)
     return clips, titles
