@@ -1,6 +1,7 @@
 """Any folder of videos, labelled by its sub-folders where every video lies in one."""
 
 import re
+from collections import defaultdict
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -39,6 +40,14 @@ def scene_of(file: str) -> str:
     Any other video is a scene of its own.
     """
     return re.sub(r"(_g\d+)_c\d+\.\w+$", r"\1", file)
+
+
+def by_scene(files: Sequence[str]) -> dict[str, list[int]]:
+    """Places in `files` of the videos of each scene."""
+    found = defaultdict(list)
+    for i, file in enumerate(files):
+        found[scene_of(file)].append(i)
+    return found
 
 
 def class_names(files: Sequence[str]) -> list[str]:

@@ -1,7 +1,6 @@
 """What a data set's folder holds: its videos, inspected, with labels where there are any."""
 
 from bisect import bisect_right
-from collections import defaultdict
 from collections.abc import Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, replace
@@ -44,10 +43,7 @@ class VideoIndex:
     @cached_property
     def scenes(self) -> dict[str, list[int]]:
         """The videos of each scene."""
-        found = defaultdict(list)
-        for i, name in enumerate(self.names):
-            found[folder.scene_of(name)].append(i)
-        return found
+        return folder.by_scene(self.names)
 
     def others_of_scene(self, i: int) -> list[int]:
         """The videos that show video i's scene and are not itself. Videos without a class are a scene each."""

@@ -7,6 +7,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
+from autoencoder.model import VidTwin
 from autoencoder.trained.windows import middle_window
 from data.latents import TwinLatents
 from data.video.frames import probe
@@ -16,7 +17,8 @@ from generator.diffusion.solver import Order
 from generator.grid import to_bytes
 from generator.pipeline import VidTwinPipeline, load_pipeline
 from runtime.errors import UserError
-from runtime.models import generator_in
+from runtime.models import autoencoder_in, find_models, generator_in
+from runtime.weights import load_model
 
 
 @dataclass(frozen=True)
@@ -96,6 +98,28 @@ def open_pipeline(folder: str | Path, scheduler: str | None, weak: str | Path | 
             raise UserError(f"{weak} cannot guide {folder}: {difference}; it must be trained on the same latents")
         pipeline.register_modules(weak_transformer=other.transformer)
     return pipeline
+
+
+def open_models(folder: str | Path, device: torch.device) -> tuple[VidTwin, VidTwinPipeline | None]:
+    """The autoencoder in a folder, and the generator where there is one; they share an autoencoder that is the same.
+
+    Raises `UserError` for a folder without an autoencoder.
+    """
+    own, generator = autoencoder_in(folder), find_models(folder).generator
+    if generator is None:
+        return load_model(VidTwin, own).to(device), None
+    pipeline = open_pipeline(folder, scheduler=None, weak=None).to(device)
+    if own == generator / "autoencoder":
+        return pipeline.autoencoder, pipeline
+    model = load_model(VidTwin, own).to(device)
+    return pipeline.autoencoder if _equal(model, pipeline.autoencoder) else model, pipeline
+
+
+def _equal(a: VidTwin, b: VidTwin) -> bool:
+    states = a.state_dict(), b.state_dict()
+    return states[0].keys() == states[1].keys() and all(
+        torch.equal(x, states[1][name]) for name, x in states[0].items()
+    )
 
 
 def _first_difference(pipeline: VidTwinPipeline, other: VidTwinPipeline) -> str | None:

@@ -19,9 +19,10 @@ from runtime.errors import UserError
 def training_clips(config: Stage1Config) -> Callable[[int], DataLoader]:
     """This process's micro-batches from a step on: of videos in any order, or of shards read one after the other."""
     data, workers = config.data, worker_count(config.data.workers)
-    if config.loss.exchange and is_packed(data.root):
+    packed = is_packed(data.root)
+    if config.loss.exchange and packed:
         raise UserError("--loss.exchange pairs videos of one scene, which shards hold apart; give a folder of videos")
-    if is_packed(data.root) and not data.also and not data.in_memory:
+    if packed and not data.also and not data.in_memory:
         sharded, accumulation = sharded_clips(config), config.engine.accumulation
         return lambda step: shard_loader(sharded.after(step * accumulation), workers, data.prefetch)
     clips = open_clips(config, "train")

@@ -5,9 +5,8 @@ from math import ceil
 from typing import Literal
 
 import torch
-from torch import Tensor
 
-from data.clips import ClipDataset, choose_window
+from data.clips import ClipDataset, Window, choose_window
 from data.index import VideoIndex
 from data.latents.plan import VideoTable
 from data.video.frames import VideoInfo
@@ -41,7 +40,7 @@ class ClipChoice:
             return self.clips_per_video
         return 1 + ceil(self.room(info) / (self.frames * info.fps / self.fps))
 
-    def window(self, info: VideoInfo, video: int, number: int) -> tuple[Tensor, float, bool]:
+    def window(self, info: VideoInfo, video: int, number: int) -> Window:
         """The frames of a video's clip (`t`), the time of the first, and whether to flip."""
         which, mirrored = divmod(number, 2) if self.flipped else (number, 0)
         if self.clips_per_video == "all":
@@ -68,5 +67,5 @@ class ChosenClips(ClipDataset):
         super().__init__(index, frames, fps, size, seed, **settings)
         self.choice = choice
 
-    def window(self, number: int, video: int) -> tuple[Tensor, float, bool]:
+    def window(self, number: int, video: int) -> Window:
         return self.choice.window(self.index.videos[video], video, number)

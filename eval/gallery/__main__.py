@@ -16,15 +16,14 @@ from eval.gallery.page import SECTIONS, page
 from eval.gallery.samples import beside_nearest, drawn_anew, of_classes, one_of_each, sampled, with_samples
 from eval.gallery.strip import COLUMNS, Strip, write_strip
 from eval.gallery.twins import swapped, taken_apart
-from generator.draw import open_pipeline
+from generator.draw import open_models
 from generator.pipeline import VidTwinPipeline
 from runtime import distributed
 from runtime.files import write_text
-from runtime.models import SHOWCASE, autoencoder_in, find_models
+from runtime.models import SHOWCASE
 from runtime.options import OptionParser
 from runtime.precision import full_precision
 from runtime.script import script
-from runtime.weights import load_model
 
 LIMIT, OF_A_VIDEO = 500_000, 13_800  # bytes of a strip, and of each video in it: together below 2.5 MB
 LIMIT_OF_README = 1_500_000
@@ -59,13 +58,9 @@ def strips(
 
 @full_precision()
 def make(args: Namespace) -> None:
-    device = distributed.device()
-    pipeline = None
-    if find_models(args.weights).generator:
-        pipeline = open_pipeline(args.weights, scheduler=None, weak=None).to(device)
-    else:
+    model, pipeline = open_models(args.weights, distributed.device())
+    if pipeline is None:
         print(f"{args.weights} holds no generator: what it would draw is left out")
-    model = load_model(VidTwin, autoencoder_in(args.weights)).to(device)
     fps = pipeline.config.fps if pipeline else DataConfig.fps
     args.out.mkdir(parents=True, exist_ok=True)
     written = []

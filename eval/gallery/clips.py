@@ -10,7 +10,7 @@ from torch import Tensor
 from autoencoder.model import VidTwin
 from autoencoder.trained.windows import middle_window
 from data.config import DataConfig
-from data.folder import scene_of
+from data.folder import by_scene
 from data.index import list_split
 from data.video.frames import probe
 from runtime.errors import UserError
@@ -42,10 +42,7 @@ def held_out(root: Path) -> list[list[Path]]:
     home, files, _, _ = list_split(root, "test", DataConfig.fold)
     if set(files) & set(list_split(root, "train", DataConfig.fold)[1]):
         raise UserError(f"{root} holds a single scene, which training saw, too; give a folder of several")
-    scenes: dict[str, list[Path]] = {}
-    for file in files:
-        scenes.setdefault(scene_of(file), []).append(home / file)
-    return list(scenes.values())
+    return [[home / files[i] for i in places] for places in by_scene(files).values()]
 
 
 def title(file: Path) -> str:

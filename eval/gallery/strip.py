@@ -5,10 +5,12 @@ from io import BytesIO
 from pathlib import Path
 
 import torch
+from einops import rearrange
 from PIL import Image
 from torch import Tensor
 
 from data.video.frames import fit
+from eval.pictures.panels import enlarged
 from generator.grid import labelled_grid
 from runtime.errors import UserError
 from runtime.files import write_whole
@@ -32,8 +34,7 @@ def tile(videos: Tensor) -> Tensor:
     height, width = videos.shape[2:4]
     if height > TILE:
         return torch.stack([fit(video, (TILE, round(width * TILE / height))) for video in videos])
-    scale = -(-TILE // height)
-    return videos.repeat_interleave(scale, 2).repeat_interleave(scale, 3)
+    return enlarged(rearrange(videos, "n t h w c -> n c t h w"), TILE)
 
 
 def write_strip(path: Path, strip: Strip, fps: float, limit: int) -> int:

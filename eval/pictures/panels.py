@@ -52,7 +52,7 @@ def swap(model: VidTwin, video: Tensor) -> Tensor:
     return to_uint8(torch.cat([video, donor, joined], dim=-1)).cpu()
 
 
-def enlarged(video: Tensor) -> Tensor:
-    """uint8 `n c t h w` to `n t H W c`; of small videos every pixel becomes a square."""
-    scale = -(-SMALLEST // video.shape[-2])
+def enlarged(video: Tensor, smallest: int = SMALLEST) -> Tensor:
+    """uint8 `n c t h w` to `n t H W c`; of videos less than `smallest` high every pixel becomes a square."""
+    scale = -(-smallest // video.shape[-2])
     return rearrange(video, "n c t h w -> n t h w c").repeat_interleave(scale, 2).repeat_interleave(scale, 3)
