@@ -1,9 +1,9 @@
 """The most memory that this process has held, and the most that a computation would hold that is never carried out."""
 
-import resource
 import weakref
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from pathlib import Path
 
 import torch
 from torch import Tensor
@@ -16,7 +16,13 @@ def peak_memory(device: torch.device) -> int:
     """Bytes: of the allocator on a GPU, resident on a CPU."""
     if device.type == "cuda":
         return torch.cuda.max_memory_allocated(device)
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+    return process_memory("VmHWM")  # `ru_maxrss` begins with what the process that started this one had held
+
+
+def process_memory(field: str) -> int:
+    """Bytes of a field of `/proc/self/status` (Linux), such as `VmHWM`, the most that was ever resident."""
+    status = Path("/proc/self/status").read_text()
+    return 1024 * next(int(line.split()[1]) for line in status.splitlines() if line.startswith(f"{field}:"))
 
 
 class PeakMemory(TorchDispatchMode):

@@ -25,6 +25,7 @@ from data.latents.shard import Layout
 from data.latents.twins import TwinLatents
 from data.latents.writer import LatentWriter
 from runtime.files import write_json
+from runtime.memory import process_memory
 from runtime.random import generator
 
 SHARD_SIZE, BATCH, BATCHES, ROUNDS, OPENINGS = 512, 256, 64, 7, 5
@@ -133,11 +134,11 @@ def measure_cache(name: str, folder: Path) -> LatentRow:
     numbers = generator("latent bench", SIZES[name].clips)
     batches = [torch.randint(SIZES[name].clips, (BATCH,), generator=numbers) for _ in range(BATCHES)]
     buffers = LatentCache(folder).read(batches[0], MEANS)
-    before = anonymous_memory()
+    before = process_memory("RssAnon")
     opened = [seconds(lambda: LatentCache(folder)[0]) for _ in range(OPENINGS)]
     cache = LatentCache(folder)
     run_through(read_cached := partial(cache.read_into, out=buffers), batches)
-    anonymous = anonymous_memory() - before
+    anonymous = process_memory("RssAnon") - before
     readers = PlainFile(cache).read, read_cached
     for read in readers:
         run_through(read, batches)
@@ -172,12 +173,6 @@ def seconds(work: Callable[[], object]) -> float:
     started = time.perf_counter()
     work()
     return time.perf_counter() - started
-
-
-def anonymous_memory() -> int:
-    """Bytes that this process holds and no file stands behind (Linux)."""
-    status = Path("/proc/self/status").read_text()
-    return 1024 * next(int(line.split()[1]) for line in status.splitlines() if line.startswith("RssAnon"))
 
 
 def latent_table(rows: list[LatentRow]) -> Table:

@@ -1,5 +1,5 @@
 import shutil
-from itertools import islice
+from itertools import islice, pairwise
 
 import psutil
 import pytest
@@ -120,9 +120,10 @@ def test_memory_stays_flat(builtin_set, backend):
     sizes = []
     for k in range(401):
         clips[k // len(clips), k % len(clips)]
-        if k % 200 == 0:
+        if k % 100 == 0:
             sizes.append(psutil.Process().memory_info().rss)
-    assert sizes[2] - sizes[1] < 4e6  # one clip's frames at their full size are 2 MB
+    # One clip's frames at their full size are 2 MB. What is lost is lost in every hundred; an arena grows now and then.
+    assert min(after - before for before, after in pairwise(sizes)) < 2e6
 
 
 def test_evaluation_sees_each_video_once_over_all_ranks(clips):

@@ -13,6 +13,7 @@ from eval.check import main, selected
 from eval.checks.check import Check, Place, reason
 from eval.checks.schedule import Schedule
 from eval.checks.table import checks
+from tests.conftest import clean_environment
 
 PASSES = """
 import json
@@ -106,6 +107,7 @@ def test_mistakes_are_one_line(tmp_path, capsys):
 def test_all_checks_pass_on_the_cpu(tmp_path):
     done = subprocess.run(
         [sys.executable, "-m", "eval.check", "--device", "cpu", "--out", str(tmp_path)],
+        env=clean_environment(),
         capture_output=True,
         text=True,
         check=False,

@@ -13,20 +13,16 @@ ROOT = Path(__file__).parents[2]
 # A process of its own, which gives freed memory back at once. Resident pages before and at most, small steps behind it:
 # what libraries keep, and the files that they map, are there by then.
 REAL_STEP = """
-import resource, sys
-from pathlib import Path
 import torch
 from eval.measures.counting import train_one_step
+from runtime.memory import process_memory
 {definitions}
-
-def resident():
-    return 4096 * int(Path("/proc/self/statm").read_text().split()[1])
 
 torch.set_num_threads(1)
 train_one_step(build_small, small_loss)
-before = resident()
+before = process_memory("VmRSS")
 train_one_step(build, loss)
-print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 - before)
+print(process_memory("VmHWM") - before)
 """
 
 PSEUDO_DIT = """
