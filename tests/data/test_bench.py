@@ -8,6 +8,7 @@ from data.latents import LatentCache
 from data.latents import bench as latent_bench
 from data.latents.bench import MEANS, PlainFile, write_sparse_cache
 from data.video.backends import available
+from runtime.memory import process_memory
 
 
 def test_bench_measures_each_backend_and_worker_count(builtin_set, tmp_path, capsys):
@@ -45,10 +46,10 @@ def test_opening_costs_no_more_for_many_clips(tmp_path):
         folder.mkdir()
         write_sparse_cache(folder, replace(latent_bench.SMALL, clips=clips))
         LatentCache(folder)
-        before = latent_bench.anonymous_memory()
+        before = process_memory("RssAnon")
         cache = LatentCache(folder)
         read = cache.read([0, clips // 2, clips - 1], MEANS)
-        anonymous.append(latent_bench.anonymous_memory() - before)
+        anonymous.append(process_memory("RssAnon") - before)
         assert read["structure_mean"][0].any()
         assert not read["structure_mean"][1].any()
         assert torch.equal(read["dynamics_mean"][2], cache.shard((clips - 1) // 512, MEANS)["dynamics_mean"][-1])
