@@ -1,4 +1,4 @@
-"""The optimizers that move the weights: AdamW, or Muon for the blocks' matrices with AdamW for the rest."""
+"""The optimizers that move the weights: AdamW, or Muon for the hidden layers' matrices with AdamW for the rest."""
 
 from dataclasses import dataclass
 from typing import Literal
@@ -8,13 +8,15 @@ from torch import Tensor, nn
 
 from runtime.errors import UserError
 
+HIDDEN = ("blocks.", "extract_structure.", "extract_dynamics.", "expand_structure.", "expand_dynamics.")
+
 
 @dataclass(frozen=True)
 class OptimizerConfig:
     """How weights move. Learning rates are used as written, never scaled by the batch.
 
     Attributes:
-        name: `adam` (AdamW's decoupled decay), or `muon`: Muon for the matrices inside the blocks, Adam for the rest.
+        name: `adam` (AdamW's decoupled decay), or `muon`: Muon for the matrices of hidden layers, Adam for the rest.
         lr: Adam's learning rate after warm-up.
         muon_lr: Muon's.
         weight_decay: decoupled from the gradient, for both.
@@ -38,7 +40,7 @@ class OptimizerConfig:
 
 
 def make_optimizer(module: nn.Module, config: OptimizerConfig, offload: bool) -> torch.optim.Optimizer:
-    """AdamW for everything, or Muon for the blocks' matrices with AdamW for the rest."""
+    """AdamW for everything, or Muon for the hidden layers' matrices with AdamW for the rest."""
     adam = {"lr": config.lr, "betas": config.betas, "eps": 1e-8, "weight_decay": config.weight_decay}
     adam_class, adam_options = adamw(offload)
     if config.name == "adam":
@@ -46,7 +48,7 @@ def make_optimizer(module: nn.Module, config: OptimizerConfig, offload: bool) ->
     from deepspeed.runtime.zero.muon.muon_optimizer import MuonWithAuxAdam
 
     for name, parameter in module.named_parameters():
-        parameter.use_muon = is_block_matrix(name, parameter)
+        parameter.use_muon = is_hidden_matrix(name, parameter)
     muon = {"lr": config.muon_lr, "momentum": 0.95, "weight_decay": config.weight_decay}
     halves = [
         {"params": [p for p in module.parameters() if p.use_muon], "use_muon": True, "name": "muon-params", **muon},
@@ -71,10 +73,13 @@ def adamw(offload: bool) -> tuple[type[torch.optim.Optimizer], dict[str, bool]]:
     return torch.optim.AdamW, {"fused": True}
 
 
-def is_block_matrix(name: str, parameter: Tensor) -> bool:
-    """A linear map inside a transformer block; embeddings, heads, norms and modulations are not."""
-    inside = "blocks." in name and ".modulation." not in name
-    return inside and name.endswith(".weight") and parameter.ndim == 2
+def is_hidden_matrix(name: str, parameter: Tensor) -> bool:
+    """A linear map or a convolution's kernel inside a transformer block, or between features and twin latents.
+
+    Embeddings, heads, norms and modulations are not.
+    """
+    inside = any(part in name for part in HIDDEN) and ".modulation." not in name
+    return inside and name.endswith(".weight") and parameter.ndim in (2, 4)
 
 
 def put_steps_beside_weights(optimizer: torch.optim.Optimizer) -> None:

@@ -141,18 +141,20 @@ def whole(partition: Tensor) -> GradPartitionBufferGroup:
 def orthogonalised(updates: Sequence[Tensor]) -> list[Tensor]:
     """Muon's orthogonalisation of each matrix, scaled by √max(1, rows / columns); all of one shape in one call.
 
-    A matrix and a transposed one are of one shape: orthogonalisation commutes with transposing.
+    A kernel is the matrix of its convolution, one row for each channel that comes out. A matrix and a transposed one
+    are of one shape: orthogonalisation commutes with transposing.
     """
+    matrices = [update.flatten(1) for update in updates]
     results: list[Tensor] = list(updates)
     of_shape: dict[tuple[int, int], list[int]] = defaultdict(list)
-    for i, update in enumerate(updates):
-        of_shape[min(update.shape), max(update.shape)].append(i)
+    for i, matrix in enumerate(matrices):
+        of_shape[min(matrix.shape), max(matrix.shape)].append(i)
     for chosen in of_shape.values():
-        wide = torch.stack([updates[i] if is_wide(updates[i]) else updates[i].mT for i in chosen])
+        wide = torch.stack([matrices[i] if is_wide(matrices[i]) else matrices[i].mT for i in chosen])
         for i, result in zip(chosen, newton_schulz(wide), strict=True):
-            rows, columns = updates[i].shape
-            result = (result if is_wide(updates[i]) else result.mT) * sqrt(max(1, rows / columns))
-            results[i] = result.to(updates[i].dtype)
+            rows, columns = matrices[i].shape
+            result = (result if is_wide(matrices[i]) else result.mT) * sqrt(max(1, rows / columns))
+            results[i] = result.to(updates[i].dtype).view(updates[i].shape)
     return results
 
 

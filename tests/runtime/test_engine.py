@@ -5,9 +5,10 @@ import torch
 from torch import nn
 from torch.utils._python_dispatch import TorchDispatchMode
 
+from autoencoder.model import VidTwin
 from runtime.engine.config import EngineConfig
 from runtime.engine.engine import Engine
-from runtime.engine.optimizer import OptimizerConfig, put_steps_beside_weights
+from runtime.engine.optimizer import OptimizerConfig, is_hidden_matrix, put_steps_beside_weights
 from runtime.engine.zero import newton_schulz, orthogonalised
 from runtime.training.ema import EMA, exponential_decay
 
@@ -150,6 +151,24 @@ def test_newton_schulz_follows_its_polynomial():
         x = 3.4445 * x - 4.7750 * x**3 + 2.0315 * x**5
     found = newton_schulz(values.diag()[None])[0].float().diagonal()
     torch.testing.assert_close(found, x, rtol=0.1, atol=0.0)
+
+
+def test_a_kernel_is_orthogonalised_as_the_matrix_of_its_convolution():
+    kernel = torch.randn(8, 5, 3, 3, generator=torch.Generator().manual_seed(0))
+    found, of_matrix = (orthogonalised([each])[0] for each in (kernel, kernel.flatten(1)))
+    assert found.shape == kernel.shape
+    torch.testing.assert_close(found.flatten(1), of_matrix, rtol=0, atol=0)
+
+
+def test_muon_moves_the_matrices_of_hidden_layers(processes):
+    """Not what takes or gives pixels, nor learned vectors, nor the map from queries to frames."""
+    model = VidTwin(frames=2, height=8, width=8, patch=(1, 8, 8), dim=16, encoder_depth=1, decoder_depth=1, num_heads=2)
+    moved = {name for name, each in model.named_parameters() if is_hidden_matrix(name, each)}
+    others = {name for name, each in model.named_parameters() if each.ndim > 1} - moved
+    assert {name.rpartition(".")[0].rpartition(".")[2] for name in others if "modulation" not in name} == {
+        "proj", "linear", "qformer", "queries_to_frames"
+    }  # fmt: skip
+    assert {"extract_structure.conv_in.weight", "encoder.transformer.blocks.0.mlp.fc1.weight"} < moved
 
 
 def test_step_counts_lie_on_the_device_of_their_weights():
