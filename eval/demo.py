@@ -54,7 +54,7 @@ def steps(args: argparse.Namespace) -> list[Step]:
     sample = ("generator.sample", "--weights", run / "generator/weights/ema", "--num", args.samples)
     line = (
         ("data", "draw small videos of ten motions", 40, data),
-        ("stage1", "train VidTwin, which turns a video into two small latents", 315, (*stage1, *quick)),
+        ("stage1", "train VidTwin, which turns a video into two small latents", 250, (*stage1, *quick)),
         ("cache", "turn all videos into latents", 25, ("autoencoder.cache", "--run", run, "--clips_per_video", 8)),
         ("stage2", "train the DiT, which makes latents of a motion out of noise", 145, (*stage2, *quick)),
         ("sample", "make new videos", 12, (*sample, "--batch_size", 50, "--out", run / "samples")),

@@ -49,6 +49,6 @@ def test_the_plan_says_how_long_the_default_sizes_take(capsys):
     args = argparse.Namespace(run=Path("r"), data=Path("d"), samples=200, videos_per_class=60, steps=None)
     print_plan(steps(args), args, done=[])
     first, *lines = capsys.readouterr().out.splitlines()
-    assert "about 10 minutes on two cores" in first
+    assert "about 9 minutes on two cores" in first
     assert [line.split()[1] for line in lines] == ["data", "stage1", "cache", "stage2", "sample", "evaluate"]
     assert all(line[-3] == ":" for line in lines)
