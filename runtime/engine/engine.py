@@ -69,13 +69,14 @@ class Engine:
             require_compiler(distributed.device())
         for part in parts:
             set_z3_leaf_module(part, config.zero_stage == 3)  # gathered at once: no hook inside breaks its graph
+        flat = config.zero_stage in (1, 2) and not config.offload
         with redirect_stdout(io.StringIO()):  # it reports on every extension that it builds or finds
             self.deepspeed, self.optimizer, _, _ = deepspeed.initialize(
                 model=module,
-                optimizer=make_optimizer(module, optimizer, config.offload),
+                optimizer=make_optimizer(module, optimizer, config.offload, kernels=flat),
                 config=deepspeed_config(optimizer, config, micro_batch),
             )
-        if config.zero_stage in (1, 2) and not config.offload:
+        if flat:
             flatten_gradients(self.optimizer)
         compile_parts(parts)
 

@@ -39,8 +39,13 @@ class OptimizerConfig:
             raise UserError(f"Muon's updates cannot be clipped to {self.clip_norm}: set --optimizer.clip_norm 0")
 
 
-def make_optimizer(module: nn.Module, config: OptimizerConfig, offload: bool) -> torch.optim.Optimizer:
-    """AdamW for everything, or Muon for the hidden layers' matrices with AdamW for the rest."""
+def make_optimizer(module: nn.Module, config: OptimizerConfig, offload: bool, kernels: bool) -> torch.optim.Optimizer:
+    """AdamW for everything, or Muon for the hidden layers' matrices with AdamW for the rest.
+
+    Args:
+        kernels: whether Muon takes convolutions' kernels, at which DeepSpeed's own fails (0.19 compares a kernel with
+            its matrix); without that they are AdamW's.
+    """
     adam = {"lr": config.lr, "betas": config.betas, "eps": 1e-8, "weight_decay": config.weight_decay}
     adam_class, adam_options = adamw(offload)
     if config.name == "adam":
@@ -48,7 +53,7 @@ def make_optimizer(module: nn.Module, config: OptimizerConfig, offload: bool) ->
     from deepspeed.runtime.zero.muon.muon_optimizer import MuonWithAuxAdam
 
     for name, parameter in module.named_parameters():
-        parameter.use_muon = is_hidden_matrix(name, parameter)
+        parameter.use_muon = is_hidden_matrix(name, parameter) and (kernels or parameter.ndim == 2)
     muon = {"lr": config.muon_lr, "momentum": 0.95, "weight_decay": config.weight_decay}
     halves = [
         {"params": [p for p in module.parameters() if p.use_muon], "use_muon": True, "name": "muon-params", **muon},

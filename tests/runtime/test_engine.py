@@ -1,5 +1,7 @@
 """A step after the backward pass: flat gradients, AdamW, Muon, the average."""
 
+from collections import OrderedDict
+
 import pytest
 import torch
 from torch import nn
@@ -160,7 +162,7 @@ def test_a_kernel_is_orthogonalised_as_the_matrix_of_its_convolution():
     torch.testing.assert_close(found.flatten(1), of_matrix, rtol=0, atol=0)
 
 
-def test_muon_moves_the_matrices_of_hidden_layers(processes):
+def test_muon_moves_the_matrices_of_hidden_layers():
     """Not what takes or gives pixels, nor learned vectors, nor the map from queries to frames."""
     model = VidTwin(frames=2, height=8, width=8, patch=(1, 8, 8), dim=16, encoder_depth=1, decoder_depth=1, num_heads=2)
     moved = {name for name, each in model.named_parameters() if is_hidden_matrix(name, each)}
@@ -169,6 +171,22 @@ def test_muon_moves_the_matrices_of_hidden_layers(processes):
         "proj", "linear", "qformer", "queries_to_frames"
     }  # fmt: skip
     assert {"extract_structure.conv_in.weight", "encoder.transformer.blocks.0.mlp.fc1.weight"} < moved
+
+
+@pytest.mark.parametrize("stage", [0, 1, 2])
+def test_every_stage_that_has_muon_moves_kernels(processes, stage):
+    """By Muon where gradients are flat, else by Adam: DeepSpeed's own Muon fails at them."""
+    module = nn.Sequential(
+        OrderedDict(extract_structure=nn.Sequential(nn.Conv2d(2, 4, 3), nn.Flatten(), nn.Linear(4, 4)))
+    )
+    before = [parameter.detach().clone() for parameter in module.parameters()]
+    engine = Engine(
+        module, OptimizerConfig(name="muon", warmup_steps=1), EngineConfig(stage, "fp32", accumulation=1), 4, 10
+    )
+    engine.backward(engine(torch.ones(4, 2, 3, 3)).square().mean())
+    engine.step()
+    assert [each.use_muon for each in module.parameters()] == [stage > 0, False, True, False]
+    assert not any(torch.equal(*pair) for pair in zip(before, module.parameters(), strict=True))
 
 
 def test_step_counts_lie_on_the_device_of_their_weights():
