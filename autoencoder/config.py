@@ -52,6 +52,8 @@ class VidTwinConfig:
     dynamics: Dynamics = "averages"
     """How a frame's movement is summarised: the paper's `averages`; `centred`, the same without what never changes
     (`autoencoder.network.dynamics`); or an ablation, of which `none` leaves structure alone."""
+    overlap: int = 0
+    """Rows and columns that the decoder draws beyond each side of a patch, added to what its neighbours draw."""
 
     def __post_init__(self) -> None:
         for name, pixels, patch in zip(("frames", "height", "width"), self.video_shape, self.patch, strict=True):

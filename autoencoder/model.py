@@ -40,7 +40,7 @@ class Decoder(nn.Module):
     def __init__(self, config: VidTwinConfig) -> None:
         super().__init__()
         self.transformer = Transformer(config.grid, config.dim, config.decoder_depth, config.num_heads)
-        self.unpatchify = Unpatchify(config.patch, config.dim)
+        self.unpatchify = Unpatchify(config.patch, config.dim, config.overlap)
 
     def forward(self, u: Tensor) -> Tensor:
         return self.unpatchify(self.transformer(u))
@@ -93,6 +93,7 @@ class VidTwin(ModelMixin, ConfigMixin):
         initialisation: Initialisation = "release",
         structure: Structure = "qformer",
         dynamics: Dynamics = "averages",
+        overlap: int = 0,
     ) -> None:
         super().__init__()
         self.register_to_config(patch=tuple(patch))

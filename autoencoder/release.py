@@ -107,10 +107,11 @@ def release_name(name: str) -> str:
 def to_release(model: VidTwin) -> dict[str, Tensor]:
     """The model's tensors under the released checkpoint's names and in its shapes.
 
-    Raises `UserError` for an ablation and for a grid that is not square, which the release has no format for.
+    Raises `UserError` for an ablation, patches that overlap and a grid that is not square: the release has no format
+    for them.
     """
     config = model.typed_config
-    for part, released in (("structure", "qformer"), ("dynamics", "averages")):
+    for part, released in (("structure", "qformer"), ("dynamics", "averages"), ("overlap", 0)):
         if (found := getattr(config, part)) != released:
             raise UserError(
                 f"the released format knows {part} {released} only, not {part} {found}; save it with diffusers"

@@ -1,5 +1,7 @@
 """The spatio-temporal transformer of encoder and decoder (paper, section 3.2; blocks as in the release)."""
 
+from math import prod
+
 import torch
 import torch.nn.functional as F
 from einops import rearrange
@@ -103,6 +105,11 @@ class Block(nn.Module):
         x = x + self.time.over_time(moving, gate_a)
         return x + self.mlp(modulated_norm(x, shift_m, scale_m), gate_m)
 
+    @torch.no_grad()
+    def close(self) -> None:
+        """Gates of zero: the block is the identity until it learns."""
+        self.modulation[[2, 5]] = 0
+
 
 class Transformer(nn.Module):
     """A stack of blocks over a `t h w` grid: fixed space table in, fixed time table in the first block."""
@@ -148,24 +155,44 @@ class Patchify(nn.Module):
 
 
 class Unpatchify(nn.Module):
-    """Modulated norm and a linear map from a `b t h w d` grid back to `b c t h w` pixels."""
+    """Modulated norm and a linear map from a `b t h w d` grid back to `b c t h w` pixels.
 
-    def __init__(self, patch: tuple[int, int, int], dim: int, channels: int = 3) -> None:
+    With an overlap (ours, not the paper's) a token draws as many rows and columns more on every side of its patch, and
+    what several tokens draw is added up: no pixel beside an edge of the grid is left to one token alone.
+    """
+
+    def __init__(self, patch: tuple[int, int, int], dim: int, overlap: int = 0, channels: int = 3) -> None:
         super().__init__()
-        p, q, r = patch
         self.patch = patch
+        self.overlap = overlap
         self.modulation = nn.Parameter(torch.randn(2, dim) / dim**0.5)
-        self.linear = nn.Linear(dim, channels * p * q * r)
+        self.linear = nn.Linear(dim, channels * patch[0] * prod(self.kernel))
 
     def forward(self, x: Tensor) -> Tensor:
         return self.to_pixels(self.linear(modulated_norm(x, *self.modulation)))
 
     def to_pixels(self, patches: Tensor) -> Tensor:
-        """`b t h w (p q r c)` to `b c (t p) (h q) (w r)`."""
+        """`b t h w (p q r c)` to `b c (t p) (h q) (w r)`, the sum of those that overlap."""
         p, q, r = self.patch
-        return rearrange(patches, "b t h w (p q r c) -> b c (t p) (h q) (w r)", p=p, q=q, r=r)
+        if not self.overlap:
+            return rearrange(patches, "b t h w (p q r c) -> b c (t p) (h q) (w r)", p=p, q=q, r=r)
+        b, t, h, w, _ = patches.shape
+        columns = rearrange(patches, "b t h w (p s c) -> (b t p) (c s) (h w)", p=p, s=prod(self.kernel))
+        frames = F.fold(columns, (h * q, w * r), self.kernel, stride=(q, r), padding=self.overlap)
+        return rearrange(frames, "(b t p) c h w -> b c (t p) h w", b=b, t=t)
 
     def to_patches(self, video: Tensor) -> Tensor:
-        """The inverse of `to_pixels`."""
+        """The transpose of `to_pixels`: every pixel to each of the patches that drew it."""
         p, q, r = self.patch
-        return rearrange(video, "b c (t p) (h q) (w r) -> b t h w (p q r c)", p=p, q=q, r=r)
+        if not self.overlap:
+            return rearrange(video, "b c (t p) (h q) (w r) -> b t h w (p q r c)", p=p, q=q, r=r)
+        b, c, _, _, width = video.shape
+        frames = rearrange(video, "b c t h w -> (b t) c h w")
+        columns = F.unfold(frames, self.kernel, stride=(q, r), padding=self.overlap)
+        return rearrange(columns, "(b t p) (c s) (h w) -> b t h w (p s c)", b=b, p=p, c=c, w=width // r)
+
+    @property
+    def kernel(self) -> tuple[int, int]:
+        """Rows and columns that a token draws."""
+        _, q, r = self.patch
+        return q + 2 * self.overlap, r + 2 * self.overlap

@@ -1,8 +1,9 @@
-"""A VidTwin that begins with trained weights, also with those of another clip length or size.
+"""A VidTwin that begins with trained weights, also with those of another clip length or size or a smaller decoder.
 
 Weights that know nothing of the geometry are copied. The maps that do, from queries to frames and from shrunk axes
 to whole ones, are stretched: places of the grid are interpolated, hidden units, which have no neighbours, repeated.
-The fixed position tables stay the model's own.
+The fixed position tables stay the model's own. What a decoder has more begins as if it were not there: blocks with
+closed gates, an overlap of zeros.
 """
 
 import re
@@ -12,16 +13,18 @@ from pathlib import Path
 
 import torch
 import torch.nn.functional as F
-from einops import einsum
+from einops import einsum, rearrange
 from torch import Tensor
 
 from autoencoder.config import VidTwinConfig
 from autoencoder.model import VidTwin
+from autoencoder.network.transformer import Unpatchify
 from autoencoder.release import from_release, read_checkpoint
 from runtime.errors import UserError
 from runtime.weights import load_model
 
 MAY_DIFFER = {"frames", "height", "width", "dropout", "initialisation"}
+MAY_GROW = {"decoder_depth", "overlap"}
 BOUND_TO_A_GRID = {"structure": {"conv_mlp", "wide_qformer"}, "dynamics": {"spatial_qformer"}}
 POSITIONS = (".space_positions", ".time_positions")
 Resampling = Callable[[int, int], Tensor]
@@ -30,20 +33,22 @@ Resampling = Callable[[int, int], Tensor]
 def warm_start(model: VidTwin, source: str | Path) -> list[str]:
     """Give `model` the weights in `source`: a diffusers folder, or a released `.ckpt` or `.safetensors`.
 
-    On the same grid of patches every tensor is copied exactly. Returns a line for each map that was stretched or
-    left out. Raises `UserError` when the two differ in anything but frames, height, width and dropout, or when
-    an ablation ties the weights to their grid.
+    On the same grid of patches every tensor is copied exactly, and the model computes the same. Returns a line for each
+    part that is new, and for each map that was stretched or left out. Raises `UserError` when the two differ in
+    anything but frames, height, width and dropout, but for more blocks or more overlap in the decoder, or when an
+    ablation ties the weights to their grid.
     """
     trained = read_source(Path(source), model.typed_config.num_heads)
     theirs, ours = trained.typed_config, model.typed_config
     require_same_sizes(theirs, ours, source)
+    weights, new = grown(trained, model)
     if theirs.grid == ours.grid:
-        model.load_state_dict(trained.state_dict())
-        return []
+        model.load_state_dict(weights)
+        return new
     require_free_of_the_grid(theirs, ours, source)
-    weights, lines = fitted(trained.state_dict(), model.state_dict())
+    weights, stretched = fitted(weights, model.state_dict())
     model.load_state_dict(weights)
-    return lines
+    return new + stretched
 
 
 def read_source(path: Path, num_heads: int) -> VidTwin:
@@ -54,6 +59,8 @@ def read_source(path: Path, num_heads: int) -> VidTwin:
 def require_same_sizes(theirs: VidTwinConfig, ours: VidTwinConfig, source: str | Path) -> None:
     for field, value in asdict(theirs).items():
         wanted = getattr(ours, field)
+        if field in MAY_GROW and wanted > value:
+            continue
         if field not in MAY_DIFFER and value != wanted:
             raise UserError(f"{source} has {field} {value} and this model has {field} {wanted}; make them the same")
 
@@ -65,6 +72,30 @@ def require_free_of_the_grid(theirs: VidTwinConfig, ours: VidTwinConfig, source:
                 f"{source} has the grid {theirs.grid} and this model has the grid {ours.grid}, to which "
                 f"{field} {value} is bound; give both the same frames, height and width"
             )
+
+
+def grown(trained: VidTwin, model: VidTwin) -> tuple[dict[str, Tensor], list[str]]:
+    """The trained tensors with what the decoder of `model` has more, as yet without effect, and a line for each."""
+    weights, lines = trained.state_dict(), []
+    for i, block in enumerate(model.decoder.transformer.blocks):
+        if i >= trained.typed_config.decoder_depth:
+            block.close()
+            prefix = f"decoder.transformer.blocks.{i}"
+            weights |= {f"{prefix}.{name}": tensor for name, tensor in block.state_dict().items()}
+            lines.append(f"{prefix}: new, with closed gates")
+    if more := model.typed_config.overlap - trained.typed_config.overlap:
+        linear = "decoder.unpatchify.linear"
+        for name in (f"{linear}.weight", f"{linear}.bias"):
+            weights[name] = overlapping(weights[name], trained.decoder.unpatchify, more)
+        lines.append(f"{linear}: {more} pixels more on every side, which begin with zeros")
+    return weights, lines
+
+
+def overlapping(tensor: Tensor, unpatchify: Unpatchify, more: int) -> Tensor:
+    """A bias `(p q r c)` or a weight `(p q r c) d` with as many rows and columns more on every side."""
+    q, r = unpatchify.kernel
+    drawn = rearrange(tensor, "(p q r c) ... -> ... c p q r", p=unpatchify.patch[0], q=q, r=r)
+    return rearrange(F.pad(drawn, (more,) * 4), "... c p q r -> (p q r c) ...")
 
 
 def fitted(trained: dict[str, Tensor], own: dict[str, Tensor]) -> tuple[dict[str, Tensor], list[str]]:

@@ -51,8 +51,9 @@ def test_hinge_losses_by_hand():
     assert generator_loss(fake).item() == pytest.approx(0.75)
 
 
-def test_last_layer_gradient_equals_autograd():
-    layer = Unpatchify((2, 4, 4), 8)
+@pytest.mark.parametrize("overlap", [0, 3])
+def test_last_layer_gradient_equals_autograd(overlap):
+    layer = Unpatchify((2, 4, 6), 8, overlap)
     last = LastLayer(layer)
     video = layer(torch.randn(2, 3, 2, 2, 8))
     loss = video.pow(3).mean()

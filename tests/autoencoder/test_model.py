@@ -2,12 +2,14 @@
 
 import pytest
 import torch
+import torch.nn.functional as F
+from einops import rearrange
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from autoencoder.config import VidTwinConfig
 from autoencoder.model import VidTwin
 from autoencoder.network.posterior import TwinPosterior
-from autoencoder.network.transformer import Patchify
+from autoencoder.network.transformer import Patchify, Unpatchify
 from data.latents import TwinLatents
 from runtime.errors import UserError
 from runtime.weights import load_model, save_model, weights_hash
@@ -66,6 +68,20 @@ def test_patches_are_embedded_as_the_convolution_does():
         *(torch.autograd.grad(out.square().sum(), (weight, video)) for out in (ours, theirs)), strict=True
     ):
         assert torch.allclose(*gradients, atol=1e-3)
+
+
+@pytest.mark.parametrize("overlap", [0, 1, 4])
+def test_patches_are_drawn_as_the_transposed_convolution_does(overlap):
+    unpatchify = Unpatchify((2, 4, 8), 6, overlap)
+    q, r = unpatchify.kernel
+    drawn = torch.randn(2, 3, 5, 4, 3 * 2 * q * r)
+    theirs = F.conv_transpose3d(
+        rearrange(drawn, "b t h w k -> b k t h w"),
+        rearrange(torch.eye(drawn.shape[-1]), "k (p q r c) -> k c p q r", p=2, q=q, r=r),
+        stride=(2, 4, 8),
+        padding=(0, overlap, overlap),
+    )
+    torch.testing.assert_close(unpatchify.to_pixels(drawn), theirs)
 
 
 @pytest.mark.parametrize("frame", [1, 3])

@@ -1,5 +1,7 @@
 """The released format where latents are halved more than once, against the release's layers written out."""
 
+from dataclasses import replace
+
 import pytest
 import torch
 from einops import rearrange
@@ -102,3 +104,9 @@ def test_a_number_that_does_not_fit_is_named(block, there, wrong, said):
     with pytest.raises(UserError) as error:
         from_release(released, num_heads=2)
     assert said in str(error.value)
+
+
+def test_patches_that_overlap_have_no_released_form():
+    model = VidTwin.from_config_fields(replace(model_of(8, 1, 1).typed_config, overlap=2))
+    with pytest.raises(UserError, match="knows overlap 0 only, not overlap 2; save it with diffusers"):
+        to_release(model)

@@ -93,6 +93,23 @@ def test_another_geometry_keeps_all_but_the_maps(save, before, after, expected):
     assert model(video, sample=False)[0].shape == video.shape
 
 
+@torch.inference_mode()
+def test_a_larger_decoder_computes_the_same(save):
+    trained, model = build(0, overlap=1), build(1, overlap=4, decoder_depth=2)
+    assert warm_start(model, save(trained)) == [
+        "decoder.transformer.blocks.1: new, with closed gates",
+        "decoder.unpatchify.linear: 3 pixels more on every side, which begin with zeros",
+    ]
+    video = torch.rand(1, 3, *model.typed_config.video_shape) * 2 - 1
+    torch.testing.assert_close(model(video, sample=False)[0], trained(video, sample=False)[0])
+
+
+@pytest.mark.parametrize("field", ["overlap", "decoder_depth"])
+def test_a_decoder_does_not_shrink(save, field):
+    with pytest.raises(UserError, match=f"{field} 2 and this model has {field} 1"):
+        warm_start(build(1, **{field: 1}), save(build(0, **{field: 2})))
+
+
 def test_a_shared_map_serves_both_axes_of_a_grid_that_is_not_square(save):
     trained, model = build(0), build(1, width=64)
     warm_start(model, save(trained))
@@ -144,7 +161,7 @@ def test_a_ramp_stays_a_ramp_between_its_ends():
     [
         ({"dim": 64}, "dim 32 and this model has dim 64"),
         ({"num_queries": 4}, "num_queries 3 and this model has num_queries 4"),
-        ({"decoder_depth": 2}, "decoder_depth 1 and this model has decoder_depth 2"),
+        ({"encoder_depth": 2}, "encoder_depth 1 and this model has encoder_depth 2"),
         ({"patch": (1, 4, 4)}, r"patch \(1, 8, 8\) and this model has patch \(1, 4, 4\)"),
         ({"dynamics_channels": 4}, "dynamics_channels 8 and this model has dynamics_channels 4"),
         ({"structure": "conv_mlp"}, "structure qformer and this model has structure conv_mlp"),
