@@ -16,7 +16,7 @@ from pathlib import Path
 from app.weights import open_weights
 from runtime import distributed
 from runtime.errors import UserError
-from runtime.models import SHOWCASE
+from runtime.models import add_weights_option
 from runtime.options import OptionParser
 from runtime.script import script
 
@@ -26,12 +26,7 @@ EXTRA = "gradio"
 @script
 def main(argv: list[str]) -> None:
     parser = OptionParser(prog="app", description="Open a trained run in the browser.")
-    parser.add_argument(
-        "--weights",
-        type=Path,
-        default=SHOWCASE,
-        help="a run's folder such as runs/demo, a pipeline's, or an autoencoder's (default: weights/showcase)",
-    )
+    add_weights_option(parser)
     parser.add_argument("--host", default="127.0.0.1", help="0.0.0.0 lets other machines in (default: 127.0.0.1)")
     parser.add_argument("--port", type=int, help="default: the first free one from 7860 on")
     args = parser.parse_args(argv)

@@ -25,7 +25,7 @@ from data.video.frames import BadVideo, VideoInfo, has_audio, probe, stream_fram
 from runtime import distributed
 from runtime.errors import UserError
 from runtime.files import write_json
-from runtime.models import SHOWCASE, autoencoder_in
+from runtime.models import add_weights_option, autoencoder_in
 from runtime.options import OptionParser
 from runtime.precision import DTYPES, USES, Computed, computing_in, precision_of_use
 from runtime.progress import track
@@ -150,12 +150,7 @@ def write(model: VidTwin, precision: Computed, video: Path | None, donors: tuple
 def main(argv: list[str]) -> None:
     parser = OptionParser(description="Reconstruct videos, or join the structure of one with the dynamics of another.")
     parser.add_argument("video", nargs="?", type=Path, help="a video, or a folder of them")
-    parser.add_argument(
-        "--weights",
-        type=Path,
-        default=SHOWCASE,
-        help="a run's folder such as runs/demo, a pipeline's, or an autoencoder's (default: weights/showcase)",
-    )
+    add_weights_option(parser)
     parser.add_argument("--structure_from", type=Path, metavar="A")
     parser.add_argument("--dynamics_from", type=Path, metavar="B")
     parser.add_argument("--precision", choices=USES, default="auto", help="auto: bf16 on a GPU, fp32 on a CPU")

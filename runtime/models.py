@@ -1,5 +1,6 @@
 """Which trained models a folder holds that a user names: a run's, a pipeline's, or an autoencoder's."""
 
+from argparse import ArgumentParser
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -22,6 +23,16 @@ class ModelFolders:
     autoencoder: Path | None = None
     generator: Path | None = None
     run: Path | None = None
+
+
+def add_weights_option(parser: ArgumentParser) -> None:
+    """`--weights`, a folder for `find_models`."""
+    parser.add_argument(
+        "--weights",
+        type=Path,
+        default=SHOWCASE,
+        help="a run's folder such as runs/demo, a pipeline's, or an autoencoder's (default: weights/showcase)",
+    )
 
 
 def find_models(folder: str | Path) -> ModelFolders:

@@ -20,7 +20,7 @@ from generator.draw import open_models
 from generator.pipeline import VidTwinPipeline
 from runtime import distributed
 from runtime.files import write_text
-from runtime.models import SHOWCASE
+from runtime.models import add_weights_option
 from runtime.options import OptionParser
 from runtime.precision import full_precision
 from runtime.script import script
@@ -82,12 +82,7 @@ def make(args: Namespace) -> None:
 @script
 def main(argv: list[str]) -> None:
     parser = OptionParser(prog="eval.gallery", description="Film what trained models do, for the documents.")
-    parser.add_argument(
-        "--weights",
-        type=Path,
-        default=SHOWCASE,
-        help="a run's folder such as runs/demo, a pipeline's, or an autoencoder's (default: weights/showcase)",
-    )
+    add_weights_option(parser)
     parser.add_argument(
         "--data", type=Path, required=True, help="the data set of the training, such as datasets/showcase"
     )
