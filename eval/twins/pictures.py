@@ -34,7 +34,7 @@ def draw_following(figures: dict, path: Path) -> None:
             axis.plot([found[name]] * 2, ends, style, color="black", linewidth=1.5, label=label)
     axis.set_yticks(range(len(factors)), factors, fontsize=11)
     axis.invert_yaxis()
-    axis.set_xlim(0, 1.18)
+    axis.set_xlim(0, 1.25)
     axis.set_xticks([0, 0.25, 0.5, 0.75, 1], ["0 %", "25 %", "50 %", "75 %", "100 %"])
     axis.spines[["top", "right"]].set_visible(False)
     axis.set_title("Whom swaps follow" + _score_said(figures["score"]), fontsize=11, loc="left")
@@ -50,7 +50,8 @@ def _draw_bar(axis: "matplotlib.axes.Axes", height: float, name: str, found: dic
     ought = found.get("latent") == name
     said = f"{value:.0%}" + (f"  ought to be {found['reconstruction']:.0%}" if ought else "")
     style = {"weight": "bold" if ought else "normal", "bbox": {"facecolor": "white", "edgecolor": "none", "pad": 1}}
-    axis.text(max(value, high) + 0.014, height, said, va="center", fontsize=9, **style)
+    start = max(value, high, found["reconstruction"] if ought else 0)
+    axis.text(start + 0.014, height, said, va="center", fontsize=9, **style)
 
 
 def _score_said(score: dict | None) -> str:
