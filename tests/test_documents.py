@@ -260,15 +260,15 @@ def trainings() -> set[Call]:
     return {call for command in commands() for call in calls(command) if call.module in SMALL}
 
 
-def test_trainings_are_documented_for_one_process_eight_and_sixteen(place, monkeypatch, capsys):
-    assert {call.processes for call in trainings()} == {1, 8, 16}
+def test_trainings_are_documented_for_one_process_two_eight_and_sixteen(place, monkeypatch, capsys):
+    assert {call.processes for call in trainings()} == {1, 2, 8, 16}
     [base] = [call for call in trainings() if call.module == "autoencoder.train" and call.processes == 8]
     assert run(base._replace(processes=16), rules_of(base)[0], monkeypatch) == 2
     assert "a batch of 24 cannot be split over 16 processes" in capsys.readouterr().err  # as docs/cluster.md says
 
 
 @pytest.mark.full
-@pytest.mark.parametrize("number", [1, 8, 16])
+@pytest.mark.parametrize("number", [1, 2, 8, 16])
 def test_trainings_are_planned_at_their_size_for_any_number_of_processes(number, place, monkeypatch, capsys):
     documented = trainings()
     for call in {call._replace(processes=number) for call in documented}:
