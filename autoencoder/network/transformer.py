@@ -158,7 +158,7 @@ class Unpatchify(nn.Module):
     """Modulated norm and a linear map from a `b t h w d` grid back to `b c t h w` pixels.
 
     With an overlap (ours, not the paper's) a token draws as many rows and columns more on every side of its patch, and
-    what several tokens draw is added up: no pixel beside an edge of the grid is left to one token alone.
+    what several tokens draw is added up: no pixel beside an edge that patches share is left to one token alone.
     """
 
     def __init__(self, patch: tuple[int, int, int], dim: int, overlap: int = 0, channels: int = 3) -> None:

@@ -41,14 +41,13 @@ def warm_start(model: VidTwin, source: str | Path) -> list[str]:
     trained = read_source(Path(source), model.typed_config.num_heads)
     theirs, ours = trained.typed_config, model.typed_config
     require_same_sizes(theirs, ours, source)
-    weights, new = grown(trained, model)
-    if theirs.grid == ours.grid:
-        model.load_state_dict(weights)
-        return new
-    require_free_of_the_grid(theirs, ours, source)
-    weights, stretched = fitted(weights, model.state_dict())
+    weights, lines = grown(trained, model)
+    if theirs.grid != ours.grid:
+        require_free_of_the_grid(theirs, ours, source)
+        weights, stretched = fitted(weights, model.state_dict())
+        lines += stretched
     model.load_state_dict(weights)
-    return new + stretched
+    return lines
 
 
 def read_source(path: Path, num_heads: int) -> VidTwin:
@@ -77,13 +76,13 @@ def require_free_of_the_grid(theirs: VidTwinConfig, ours: VidTwinConfig, source:
 def grown(trained: VidTwin, model: VidTwin) -> tuple[dict[str, Tensor], list[str]]:
     """The trained tensors with what the decoder of `model` has more, as yet without effect, and a line for each."""
     weights, lines = trained.state_dict(), []
-    for i, block in enumerate(model.decoder.transformer.blocks):
-        if i >= trained.typed_config.decoder_depth:
-            block.close()
-            prefix = f"decoder.transformer.blocks.{i}"
-            weights |= {f"{prefix}.{name}": tensor for name, tensor in block.state_dict().items()}
-            lines.append(f"{prefix}: new, with closed gates")
-    if more := model.typed_config.overlap - trained.typed_config.overlap:
+    theirs, ours = trained.typed_config, model.typed_config
+    for i in range(theirs.decoder_depth, ours.decoder_depth):
+        prefix, block = f"decoder.transformer.blocks.{i}", model.decoder.transformer.blocks[i]
+        block.close()
+        weights |= {f"{prefix}.{name}": tensor for name, tensor in block.state_dict().items()}
+        lines.append(f"{prefix}: new, with closed gates")
+    if more := ours.overlap - theirs.overlap:
         linear = "decoder.unpatchify.linear"
         for name in (f"{linear}.weight", f"{linear}.bias"):
             weights[name] = overlapping(weights[name], trained.decoder.unpatchify, more)

@@ -104,6 +104,15 @@ def test_a_larger_decoder_computes_the_same(save):
     torch.testing.assert_close(model(video, sample=False)[0], trained(video, sample=False)[0])
 
 
+def test_a_decoder_grows_beside_the_geometry(save):
+    trained, model = build(0), build(1, overlap=2, frames=8)
+    grown, stretched = warm_start(model, save(trained))
+    assert grown.startswith("decoder.unpatchify.linear: 2 pixels more")
+    assert stretched.startswith("expand_structure.queries_to_frames: stretched")
+    drawn = model.decoder.unpatchify.linear.weight.view(12, 12, 3, 32)
+    assert torch.equal(drawn[2:-2, 2:-2].flatten(0, 2), trained.decoder.unpatchify.linear.weight)
+
+
 @pytest.mark.parametrize("field", ["overlap", "decoder_depth"])
 def test_a_decoder_does_not_shrink(save, field):
     with pytest.raises(UserError, match=f"{field} 2 and this model has {field} 1"):
