@@ -7,6 +7,7 @@ import torch.nn.functional as F
 from einops import rearrange
 from torch import Tensor
 
+from autoencoder.losses.paint import draw_paint
 from autoencoder.losses.terms import LossConfig
 
 
@@ -37,9 +38,9 @@ def draw_task(video: Tensor, config: LossConfig) -> Task:
 
 
 def exchange(task: Task, exchanged: Tensor) -> Task:
-    """Pairs of clips of one scene, one after the other, in colours that differ; each moves as the other does.
+    """Pairs of clips of one scene, one after the other, that look different; each moves as the other does.
 
-    What both clips share, and how it is painted, can then come from structure alone; where it is at a moment, from
+    What both clips share, and how each is painted, can then come from structure alone; where it is at a moment, from
     dynamics alone.
 
     Args:
@@ -47,17 +48,8 @@ def exchange(task: Task, exchanged: Tensor) -> Task:
     """
     exchanged = F.pad(exchanged.repeat_interleave(2), (0, len(task.video) % 2))  # without a partner, none
     places = torch.arange(len(exchanged), device=exchanged.device)
-    moved_by = torch.where(exchanged, places ^ 1, places)
-    channels = torch.rand(len(exchanged), 3, device=exchanged.device).argsort(1)
-    channels = torch.where(exchanged[:, None], channels, torch.arange(3, device=exchanged.device))
-    return task._replace(
-        video=painted(task.video, channels), target=painted(task.video[moved_by], channels), moved_by=moved_by
-    )
-
-
-def painted(video: Tensor, channels: Tensor) -> Tensor:
-    """`b c t h w` with the channels of each clip in another order, int64 `b c`."""
-    return video[torch.arange(len(video), device=video.device)[:, None], channels]
+    moved_by, paint = torch.where(exchanged, places ^ 1, places), draw_paint(exchanged)
+    return task._replace(video=paint(task.video), target=paint(task.video[moved_by]), moved_by=moved_by)
 
 
 def hold_still(task: Task, moving: Tensor) -> Task:

@@ -26,8 +26,8 @@ class LossConfig:
             the release): an error that jumps where patches meet costs more than one that does not.
         still: share of a step's clips that are decoded from structure alone, and are to be their own mean frame (0 in
             the release).
-        exchange: share of pairs of clips of one scene that exchange their dynamics, with colours that differ (0 in the
-            release; `autoencoder.losses.task`).
+        exchange: share of pairs of clips of one scene that exchange their dynamics, painted so that they look different
+            (0 in the release; `autoencoder.losses.task`).
         kl: weight of the KL divergence.
         kl_dynamics: how often dynamics' part of it counts (1 in the release): what has a price is told once, in
             structure, and not in every frame.

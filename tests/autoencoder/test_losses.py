@@ -3,6 +3,7 @@
 import copy
 import math
 import warnings
+from itertools import permutations, product
 
 import pytest
 import torch
@@ -10,6 +11,7 @@ from einops import rearrange
 
 from autoencoder.losses.discriminator import PatchDiscriminator
 from autoencoder.losses.objective import Objective, ScaledAutoencoder
+from autoencoder.losses.paint import Paint
 from autoencoder.losses.perceptual import LPIPS, require_vgg
 from autoencoder.losses.task import draw_task
 from autoencoder.losses.terms import (
@@ -215,7 +217,7 @@ def test_still_clips_are_structure_alone_and_are_to_be_their_mean_frame(share):
     assert any(learns) == (share < 1)
 
 
-def test_exchanged_clips_move_as_their_partner_does_in_their_own_colours():
+def test_exchanged_clips_move_as_their_partner_does_and_look_as_they_do():
     torch.manual_seed(0)
     engine = TracedEngine(ScaledAutoencoder(VidTwin(**TINY)), EngineConfig(precision="fp32"))
     config, model = LossConfig(exchange=0.6, still=0.2), engine.module.autoencoder
@@ -225,13 +227,15 @@ def test_exchanged_clips_move_as_their_partner_does_in_their_own_colours():
     assert torch.equal(own[::2], own[1::2])
     assert 8 <= own.sum() <= 24
     assert torch.equal(task.video[own], video[own])
-    assert {tuple(map(float, clip.mean((1, 2, 3)).sort().values)) for clip in task.video} == {
-        tuple(map(float, clip.mean((1, 2, 3)).sort().values)) for clip in video
-    }
+    every = list(product(permutations(range(3)), (-1.0, 1.0), (-1.0, 0.0, 1.0)))
+    paint, looks = Paint(*map(torch.tensor, zip(*every, strict=True))), []
     for clip, (seen, target, moves) in enumerate(zip(task.video, task.target, task.moving, strict=True)):
-        channels = [next(c for c in range(3) if torch.equal(video[clip, c], each)) for each in seen]
-        moved = video[clip if own[clip] else clip ^ 1][channels]
-        assert torch.equal(target, moved if moves else seen.mean(1, keepdim=True).expand_as(seen))
+        [look] = (paint(video[clip].expand(len(every), -1, -1, -1, -1)) == seen).flatten(1).all(1).nonzero().flatten()
+        moved = video[clip if own[clip] else clip ^ 1]
+        painted = paint(moved.expand(len(every), -1, -1, -1, -1))[look]
+        assert torch.equal(target, painted if moves else seen.mean(1, keepdim=True).expand_as(seen))
+        looks.append(look.item())
+    assert any(a != b for a, b in zip(looks[::2], looks[1::2], strict=True))
     reconstruction, _ = model(task.video, sample=False, moved_by=task.moved_by, moving=task.moving)
     structure, dynamics = model.encode(task.video).mode()
     joined = model.decode(TwinLatents(structure, dynamics[task.moved_by]))
