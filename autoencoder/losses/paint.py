@@ -3,6 +3,7 @@
 None of it depends on the moment, so a clip moves as it did, whatever it is painted with.
 """
 
+from math import inf
 from typing import NamedTuple
 
 import torch
@@ -46,6 +47,7 @@ def draw_paint(painted: Tensor) -> Paint:
 
 def outlined(video: Tensor, outline: Tensor) -> Tensor:
     """Grey dilation where `outline` is 1 and erosion where it is -1, by a square of `2 REACH + 1` pixels a side."""
-    side = 2 * REACH + 1
-    moved = outline * F.max_pool3d(outline * video, (1, side, side), stride=1, padding=(0, REACH, REACH))
-    return torch.where(outline == 0, video, moved)
+    moved = F.pad(outline * video, (REACH,) * 4, value=-inf)
+    for axis in (-1, -2):  # several times as fast on a CPU as pooling
+        moved = moved.unfold(axis, 2 * REACH + 1, 1).amax(-1)
+    return torch.where(outline == 0, video, outline * moved)
