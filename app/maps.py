@@ -41,29 +41,30 @@ def draw_dynamics(video: Tensor, dynamics: Tensor, path: Path) -> None:
 
 
 def draw_structure(structure: Tensor, path: Path) -> None:
-    """A row of maps for each channel of `d n_q h w`, a column for each query."""
+    """The maps of each channel and query of `d n_q h w`, a column for each of whichever there are more."""
     from matplotlib.figure import Figure
 
-    channels, queries, height, width = structure.shape
+    down, across = "channel", "query"
+    if structure.shape[0] > structure.shape[1]:
+        structure, down, across = structure.transpose(0, 1), across, down
+    rows, columns, height, width = structure.shape
     gap = 1 / 4
     cell_h, cell_w = height + gap * height / 2, width + gap * width / 2
-    scale = 12 / (queries * cell_w)
-    figure = Figure(figsize=(12, 0.75 + scale * channels * cell_h), layout="constrained")
+    scale = 12 / (columns * cell_w)
+    figure = Figure(figsize=(12, 0.75 + scale * rows * cell_h), layout="constrained")
     axis = figure.subplots()
     pictures = coloured(structure.cpu())
-    for channel in range(channels):
-        for query in range(queries):
-            left, top = query * cell_w, channel * cell_h
-            axis.imshow(
-                pictures[channel, query], extent=(left, left + width, top + height, top), interpolation="nearest"
-            )
-    axis.set_xlim(0, queries * cell_w)
-    axis.set_ylim(channels * cell_h, 0)
+    for row in range(rows):
+        for column in range(columns):
+            left, top = column * cell_w, row * cell_h
+            axis.imshow(pictures[row, column], extent=(left, left + width, top + height, top), interpolation="nearest")
+    axis.set_xlim(0, columns * cell_w)
+    axis.set_ylim(rows * cell_h, 0)
     _quiet(axis)
-    axis.set_xticks(np.arange(queries) * cell_w + width / 2, range(1, queries + 1))
-    axis.set_yticks(np.arange(channels) * cell_h + height / 2, range(1, channels + 1))
-    axis.set_xlabel("query", color=INK)
-    axis.set_ylabel("channel", color=INK)
+    axis.set_xticks(np.arange(columns) * cell_w + width / 2, range(1, columns + 1))
+    axis.set_yticks(np.arange(rows) * cell_h + height / 2, range(1, rows + 1))
+    axis.set_xlabel(across, color=INK)
+    axis.set_ylabel(down, color=INK)
     figure.savefig(path, dpi=110, transparent=True)
 
 

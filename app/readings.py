@@ -4,8 +4,8 @@ from html import escape
 
 from torch import Tensor
 
+from data.synthetic.factors import Factors
 from data.synthetic.patterns import SHAPES
-from data.video.frames import VideoInfo
 from eval.twins.factors import QUANTITIES
 from eval.twins.reader import Reader
 
@@ -41,11 +41,8 @@ def table(reader: Reader, read: dict[str, dict[str, Tensor]], truth: dict[str, s
     return f'<div class="box"><table class="readings"><thead>{head}</thead><tbody>{"".join(rows)}</tbody></table></div>'
 
 
-def true_cells(reader: Reader, name: str, info: VideoInfo, frames: list[int]) -> dict[str, str]:
-    """Cells of the truth about these frames of a video of the data set; none for any other."""
-    if name not in reader.known:
-        return {}
-    clip = reader.known[name]
+def true_cells(clip: Factors, frames: list[int]) -> dict[str, str]:
+    """Cells of the truth about these frames of a video that is made of `clip`."""
     numbers = {quantity.name: quantity.value(clip, frames, 1) for quantity in QUANTITIES}
     words = {"motion": escape(clip.motion), "shape": escape(clip.shape)}
     return words | {factor: number_cell(factor, list(values)) for factor, values in numbers.items()}

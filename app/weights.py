@@ -20,6 +20,7 @@ class Models:
 
     Attributes:
         pipeline: None where there is no generator.
+        folder: the autoencoder's.
         run: the folder of the run that they come from; None for weights without one.
         data: the data set that the run saw, and how; the defaults where there is no run.
         fps: rate of the clips that the autoencoder was trained on.
@@ -28,6 +29,7 @@ class Models:
     name: str
     autoencoder: VidTwin
     pipeline: VidTwinPipeline | None
+    folder: Path
     run: Path | None
     data: DataConfig
     fps: float
@@ -39,8 +41,9 @@ def open_weights(folder: Path, device: torch.device) -> Models:
     Raises `UserError` for a folder that holds none of these.
     """
     autoencoder, pipeline = open_models(folder, device)
-    run = find_models(folder).run
+    found = find_models(folder)
+    run = found.run
     config = run and run / "config.yaml"
     data = load(Stage1Config, config).data if config and config.is_file() else DataConfig()
     fps = pipeline.config.fps if pipeline is not None and run is None else data.fps
-    return Models(folder.name, autoencoder, pipeline, run, data, fps)
+    return Models(folder.name, autoencoder, pipeline, found.autoencoder, run, data, fps)

@@ -157,6 +157,10 @@ RULES = (
         "eval/test_conditional.py::test_figures_are_those_of_what_is_drawn_for_the_donors",
     ),
     Elsewhere(r"eval\.decoupling ", "eval/test_decoupling.py::test_the_script_measures_a_run_and_shows_it"),
+    Elsewhere(
+        r"eval\.probes ",
+        "app/test_look_inside.py::test_probes_go_along_with_weights_and_read_as_those_of_the_run",
+    ),
     Elsewhere(r"eval\.cost ", "eval/test_cost.py::test_the_script_writes_table_json_and_picture"),
     Elsewhere(r"eval\.pseudo_dit ", "eval/test_pseudo_dit.py::test_the_script_writes_table_json_and_picture"),
     Elsewhere(r"eval\.plan ", "eval/test_plan.py::test_the_script_plans_the_demo_and_writes_json"),

@@ -31,8 +31,8 @@ ONE_TIME = (
     "`--diffusion.times separate`."
 )
 ALL = "all, one after the other"
-Shown = tuple[str, list[tuple[str, str]], Drawn, None]
-"""Of what was drawn the grid, each video with its class, all of it, and which is chosen: none."""
+Shown = tuple[str, gr.Gallery, Drawn, list[str], None, gr.Video]
+"""Of what was drawn the grid, each video with its class, all of it, its files, and which is chosen and played: none."""
 
 
 def add(desk: Desk) -> None:
@@ -40,7 +40,7 @@ def add(desk: Desk) -> None:
     if pipeline is None:
         gr.Markdown(NO_GENERATOR.format(name=desk.models.name), elem_classes="lead")
         return
-    saved, drawn, chosen = pipeline.config, gr.State(None), gr.State(None)
+    saved, drawn, files, chosen = pipeline.config, gr.State(None), gr.State([]), gr.State(None)
     classes = [(ALL, -1), *((name, label) for label, name in enumerate(saved.classes))]
     gr.Markdown(INTRODUCTION, elem_classes="lead")
     with gr.Row():
@@ -54,16 +54,19 @@ def add(desk: Desk) -> None:
                 scheduler = gr.Dropdown(schedulers_of(pipeline), value=name_of(pipeline.scheduler), label="Scheduler")
             button = gr.Button("Generate", variant="primary")
         with gr.Column(scale=5, min_width=320):
-            grid = gr.Video(show_label=False, autoplay=True, loop=True, buttons=["download"], elem_classes="grid")
+            player = {"show_label": False, "autoplay": True, "loop": True, "buttons": ["download"]}
+            grid = gr.Video(**player, elem_classes="grid")
             gallery = gr.Gallery(
                 label="One by one; click on one to play, keep or download it",
                 columns=8,
                 height="auto",
                 object_fit="cover",
-                buttons=["download"],
+                allow_preview=False,
+                buttons=[],
                 interactive=False,
                 elem_classes="samples",
             )
+            single = gr.Video(**player, visible=False, elem_classes="single")
             if keeps_latents(pipeline):
                 with gr.Row():
                     structure = gr.Button("Keep its structure, draw new dynamics", interactive=False)
@@ -75,9 +78,10 @@ def add(desk: Desk) -> None:
         folder = desk.place / "samples"
         shutil.rmtree(folder, ignore_errors=True)
         folder.mkdir()
-        whole, files = write_drawn(found, saved.classes, saved.fps, folder)
-        names = (saved.classes[label] for label in found.labels.tolist())
-        return str(whole), list(zip(map(str, files), names, strict=True)), found, None
+        whole, each = write_drawn(found, saved.classes, saved.fps, folder)
+        each, names = list(map(str, each)), (saved.classes[label] for label in found.labels.tolist())
+        new = gr.Gallery(list(zip(each, names, strict=True)), selected_index=None)
+        return str(whole), new, found, each, None, gr.Video(None, visible=False)
 
     def draw(
         label: int,
@@ -94,16 +98,15 @@ def add(desk: Desk) -> None:
         asked = None if label < 0 else label
         return shown(draw_class(desk.models, asked, int(number), sampling, tracked(progress)))
 
-    outputs = [grid, gallery, drawn, chosen]
+    outputs = [grid, gallery, drawn, files, chosen, single]
     desk.job(button.click, draw, [label, number, seed, steps, guidance, scheduler], outputs)
+    gallery.select(choose, [files], [chosen, single], **QUIET)
     if not keeps_latents(pipeline):
         return
     for kept, keep in (("structure", structure), ("dynamics", dynamics)):
         desk.job(keep.click, again(desk, kept, shown), [drawn, chosen], outputs)
-    buttons = [structure, dynamics]
-    gallery.select(lambda: [gr.update(interactive=True)] * 2, None, buttons, **QUIET)
-    gallery.select(place_of, None, [chosen], **QUIET)
-    drawn.change(lambda: [gr.update(interactive=False)] * 2, None, buttons, **QUIET)
+        gallery.select(lambda: gr.Button(interactive=True), None, [keep], **QUIET)
+        drawn.change(lambda: gr.Button(interactive=False), None, [keep], **QUIET)
 
 
 def again(desk: Desk, kept: Kept, shown: Callable[[Drawn], Shown]) -> Callable[..., Shown]:
@@ -115,5 +118,6 @@ def again(desk: Desk, kept: Kept, shown: Callable[[Drawn], Shown]) -> Callable[.
     return work
 
 
-def place_of(event: gr.SelectData) -> int:
-    return event.index
+def choose(files: list[str], event: gr.SelectData) -> tuple[int, gr.Video]:
+    """The place of the video that was clicked on, and the video, played."""
+    return event.index, gr.Video(files[event.index], visible=True)

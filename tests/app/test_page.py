@@ -205,8 +205,14 @@ def test_videos_are_generated_and_one_is_kept(browser, server, tmp_path):
     assert fetched(first, tmp_path / "grid.mp4").frames == 4
     browser.wait("document.querySelectorAll('.samples .thumbnail-item').length == 8")
     browser.evaluate("document.querySelectorAll('.samples .thumbnail-item')[2].click()")
+    third = browser.evaluate("document.querySelectorAll('.samples .thumbnail-item video')[2].src")
+    assert fetched(playing(browser, "single"), tmp_path / "one.mp4").frames == 4
+    assert (tmp_path / "one.mp4").read_bytes() == fetched(third, tmp_path / "third.mp4").path.read_bytes()
     press(browser, "Keep its structure, draw new dynamics")
     assert playing(browser, "grid", first) != first
+    # None of the new ones is chosen.
+    browser.wait("document.querySelector('.samples .selected') == null && !document.querySelector('.single video')")
+    browser.wait(f"{BUTTONS}.filter((each) => each.textContent.includes('Keep its') && each.disabled).length == 2")
     assert complaints(browser, server) == []
 
 

@@ -2,6 +2,7 @@
 
 import shutil
 
+import numpy as np
 import pytest
 import torch
 
@@ -52,9 +53,16 @@ def test_examples_are_test_videos_or_else_filmed(models, tmp_path, monkeypatch, 
     found = find_examples(models, tmp_path)
     listed = (builtin_set / "ucfTrainTestlist/testlist01.txt").read_text().split()
     assert len(found) == 8
-    assert {example.name for example in found} <= set(listed)
+    paths = {example.info.path.relative_to(builtin_set / "UCF-101").as_posix() for example in found}
+    assert paths <= set(listed)
     assert len({example.caption for example in found}) == 8
+    assert [example.factors.motion for example in found] == [example.caption for example in found]
     without = open_weights(models.run / "generator/weights/ema", CPU)
     filmed = find_examples(without, tmp_path)
     assert all(example.info.path.parent == tmp_path for example in filmed)
     assert {example.info.frames for example in filmed} == {50}
+    for example in filmed:
+        frame, (x, y) = np.asarray(example.picture), (example.factors.pose[axis][25] for axis in "xy")
+        middle = frame[round(60 + 60 * y), round(80 + 60 * x)]
+        inks = example.factors.body
+        assert min(abs(middle - np.array(ink)).max() for ink in inks) < 60, example.caption
