@@ -94,6 +94,7 @@ class Workload:
             adversarial=self.config.loss.adversarial or 0.05 if adversarial else 0.0,
             perceptual=self.config.loss.perceptual or 0.05 if perceptual else 0.0,
             disc_start=0,
+            exchange_start=0,
         )
         loop = replace(self.config.loop, batch_size=self.batch, save_every=0)
         engine = replace(self.config.engine, accumulation=1)

@@ -7,7 +7,6 @@ from typing import Literal
 from runtime.errors import UserError
 
 Structure = Literal["qformer", "conv_mlp", "wide_qformer"]
-Initialisation = Literal["release", "balanced"]
 Dynamics = Literal["averages", "centred", "spatial_qformer", "none"]
 
 
@@ -45,8 +44,6 @@ class VidTwinConfig:
     """M: how often every frame is halved before it is averaged."""
     dropout: float = 0.1
     """Inside the Q-Former, while training."""
-    initialisation: Initialisation = "release"
-    """`balanced` begins with twins that are equally loud (`autoencoder.network.balance`)."""
     structure: Structure = "qformer"
     """How time is summarised; all but `qformer` are ablations, see `autoencoder.network.ablations`."""
     dynamics: Dynamics = "averages"

@@ -10,9 +10,8 @@ from diffusers.utils.accelerate_utils import apply_forward_hook
 from einops import rearrange
 from torch import Tensor, nn
 
-from autoencoder.config import Dynamics, Initialisation, Structure, VidTwinConfig
+from autoencoder.config import Dynamics, Structure, VidTwinConfig
 from autoencoder.network.ablations import DYNAMICS_EXPANDERS, DYNAMICS_EXTRACTORS, STRUCTURE_SUMMARIES
-from autoencoder.network.balance import balance
 from autoencoder.network.posterior import TwinPosterior
 from autoencoder.network.structure import StructureExpander, StructureExtractor
 from autoencoder.network.transformer import Patchify, Transformer, Unpatchify
@@ -90,7 +89,6 @@ class VidTwin(ModelMixin, ConfigMixin):
         dynamics_channels: int = 8,
         dynamics_halvings: int = 1,
         dropout: float = 0.1,
-        initialisation: Initialisation = "release",
         structure: Structure = "qformer",
         dynamics: Dynamics = "averages",
         overlap: int = 0,
@@ -107,8 +105,6 @@ class VidTwin(ModelMixin, ConfigMixin):
         self.decoder = Decoder(config)
         self.unused = Unused(config.patch, config.dim)
         self.apply(initialise)
-        if config.initialisation == "balanced":
-            balance(self.extract_structure, self.extract_dynamics, self.expand_structure, self.expand_dynamics)
 
     @classmethod
     def from_config_fields(cls, config: VidTwinConfig) -> "VidTwin":

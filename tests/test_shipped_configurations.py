@@ -19,7 +19,8 @@ SMALL_STAGE1 = [
     *("--model.frames=4", "--model.height=32", "--model.width=32", "--model.patch=[1,8,8]", "--model.dim=16"),
     *("--model.encoder_depth=1", "--model.decoder_depth=1", "--model.num_heads=2", "--model.num_queries=4"),
     *("--model.query_dim=8", "--model.qformer_depth=1", "--model.qformer_heads=2", "--model.qformer_hidden=16"),
-    *("--model.structure_conv_dim=8", "--loss.perceptual=0", "--loss.disc_start=1", "--validation.clips=2"),
+    *("--model.structure_conv_dim=8", "--loss.perceptual=0", "--loss.disc_start=1"),
+    *("--loss.exchange_start=1", "--validation.clips=2"),
     *("--data.in_memory=true", "--data.workers=0", *SMALL_LOOP),
 ]
 SMALL_STAGE2 = ["--model.width=16", "--model.depth=1", "--model.num_heads=2", "--preview=2"]

@@ -60,7 +60,7 @@ class Objective:
 
         `video`: float32 clips `b c t h w` in [-1, 1].
         """
-        task = draw_task(video, self.config)
+        task = draw_task(video, self.config, step)
         reconstruction, posterior, log_scale = self.autoencoder(
             task.video.to(self.dtype), sample=sample, moved_by=task.moved_by, moving=task.moving
         )

@@ -27,10 +27,10 @@ class Task(NamedTuple):
     moving: Tensor | None = None
 
 
-def draw_task(video: Tensor, config: LossConfig) -> Task:
-    """Float32 clips `b c t h w`: as they are, some exchanged and some still, as the configuration has it."""
+def draw_task(video: Tensor, config: LossConfig, step: int) -> Task:
+    """Float32 clips `b c t h w`: as they are, some exchanged and some still, as the configuration has it at a step."""
     task = Task(video, video)
-    if config.exchange:
+    if config.exchange and step >= config.exchange_start:
         task = exchange(task, torch.rand(len(video) // 2, device=video.device) < config.exchange)
     if config.still:
         task = hold_still(task, torch.rand(len(video), device=video.device) >= config.still)

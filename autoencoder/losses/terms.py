@@ -28,6 +28,7 @@ class LossConfig:
             the release).
         exchange: share of pairs of clips of one scene that exchange their dynamics, painted so that they look different
             (0 in the release; `autoencoder.losses.task`).
+        exchange_start: training steps before the first pair does so: dynamics have to say something by then.
         kl: weight of the KL divergence.
         kl_dynamics: how often dynamics' part of it counts (1 in the release): what has a price is told once, in
             structure, and not in every frame.
@@ -41,6 +42,7 @@ class LossConfig:
     gradient: float = 0.0
     still: float = 0.0
     exchange: float = 0.0
+    exchange_start: int = 0
     kl: float = 0.001
     kl_dynamics: float = 1.0
     adversarial: float = 0.05

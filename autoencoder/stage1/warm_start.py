@@ -23,7 +23,7 @@ from autoencoder.release import from_release, read_checkpoint
 from runtime.errors import UserError
 from runtime.weights import load_model
 
-MAY_DIFFER = {"frames", "height", "width", "dropout", "initialisation"}
+MAY_DIFFER = {"frames", "height", "width", "dropout"}
 MAY_GROW = {"decoder_depth", "overlap"}
 BOUND_TO_A_GRID = {"structure": {"conv_mlp", "wide_qformer"}, "dynamics": {"spatial_qformer"}}
 POSITIONS = (".space_positions", ".time_positions")

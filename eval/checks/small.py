@@ -13,8 +13,10 @@ from eval.checks.check import CheckError, Place, reason
 CONFIGS = Path(__file__).parents[2] / "configs"
 STEPS, HALF = 6, 3
 
-# LPIPS needs weights that are not here to be fetched; the discriminator, which needs none, begins at once.
-EVERY_STAGE1 = ("--loss.perceptual", "0", "--loss.disc_start", "2", "--validation.clips", "2")
+# LPIPS needs weights that are not here to be fetched; the discriminator, which needs none, begins at once, and so does
+# the exchange of dynamics.
+EVERY_STAGE1 = ("--loss.perceptual", "0", "--loss.disc_start", "2", "--loss.exchange_start", "2")
+EVERY_STAGE1 += ("--validation.clips", "2")
 EVERY_RUN = ("--loop.steps", str(STEPS), "--loop.save_every", str(HALF), "--loop.validate_every", "0")
 EVERY_RUN += ("--loop.log_every", "1", "--optimizer.warmup_steps", "2", "--optimizer.lr", "1e-3")
 EVERY_RUN += ("--engine.accumulation", "1")

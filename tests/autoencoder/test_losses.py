@@ -222,7 +222,7 @@ def test_exchanged_clips_move_as_their_partner_does_and_look_as_they_do():
     engine = TracedEngine(ScaledAutoencoder(VidTwin(**TINY)), EngineConfig(precision="fp32"))
     config, model = LossConfig(exchange=0.6, still=0.2), engine.module.autoencoder
     video = torch.rand(32, 3, 4, 32, 32) * 2 - 1
-    task = draw_task(video, config)
+    task = draw_task(video, config, 0)
     own = task.moved_by == torch.arange(32)
     assert torch.equal(own[::2], own[1::2])
     assert 8 <= own.sum() <= 24
@@ -240,7 +240,9 @@ def test_exchanged_clips_move_as_their_partner_does_and_look_as_they_do():
     structure, dynamics = model.encode(task.video).mode()
     joined = model.decode(TwinLatents(structure, dynamics[task.moved_by]))
     assert torch.allclose(reconstruction[task.moving], joined[task.moving], atol=1e-5)
-    assert draw_task(video[:5], LossConfig(exchange=1.0)).moved_by.tolist() == [1, 0, 3, 2, 4]
+    late = LossConfig(exchange=1.0, exchange_start=3)
+    assert draw_task(video[:5], late, 2).moved_by is None
+    assert draw_task(video[:5], late, 3).moved_by.tolist() == [1, 0, 3, 2, 4]
 
 
 def test_only_batch_norm_tells_micro_batches_from_a_batch():
