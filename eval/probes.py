@@ -5,6 +5,7 @@ weights; the app reads latents with it. How good each is it knows from the run's
 """
 
 import sys
+from copy import deepcopy
 from pathlib import Path
 
 from autoencoder.model import VidTwin
@@ -24,10 +25,9 @@ def give(run: Path, folder: Path) -> Path:
     Raises `UserError` for weights that are not the run's, in whatever precision.
     """
     model, given = load_model(VidTwin, run / "weights/ema"), load_model(VidTwin, folder)
-    reader = fit_reader(run, model, track)
-    if weights_hash(given) not in {weights_hash(model.to(dtype).float()) for dtype in DTYPES.values()}:
+    if weights_hash(given) not in {weights_hash(deepcopy(model).to(dtype).float()) for dtype in DTYPES.values()}:
         raise UserError(f"{folder} holds other weights than {run}; export the run's own")
-    return save_reader(reader, folder, given)
+    return save_reader(fit_reader(run, model, track), folder, given)
 
 
 @script
